@@ -1,0 +1,2 @@
+//! The `gramscale` program.
+fn main() {}

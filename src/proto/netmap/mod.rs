@@ -1,0 +1,1 @@
+//! What one node is told of its tailnet, as the bytes of map responses.

@@ -1,0 +1,1 @@
+//! The access policy: document, checks, and what it compiles to.

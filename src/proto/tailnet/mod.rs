@@ -1,0 +1,3 @@
+//! The state of one tailnet.
+
+pub mod record;

@@ -1,0 +1,8 @@
+//! Bytes to values and back: one protocol or text format a file.
+//!
+//! Nothing here does I/O, reads a clock or draws random numbers; what is random comes in as an
+//! argument. Parsers take outside data: they never panic, and every length has a limit.
+
+pub mod key;
+pub mod prefix;
+pub mod time;

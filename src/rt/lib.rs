@@ -1,0 +1,1 @@
+//! The reactor: one thread, one epoll instance, one executor.
