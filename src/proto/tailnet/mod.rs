@@ -1,3 +1,4 @@
 //! The state of one tailnet.
 
 pub mod record;
+pub mod write;
