@@ -3,6 +3,9 @@
 //! Nothing here does I/O, reads a clock or draws random numbers; what is random comes in as an
 //! argument. Parsers take outside data: they never panic, and every length has a limit.
 
+pub mod json;
 pub mod key;
 pub mod prefix;
+pub mod tailcfg;
 pub mod time;
+pub mod zstd;
