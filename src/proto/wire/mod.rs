@@ -3,9 +3,11 @@
 //! Nothing here does I/O, reads a clock or draws random numbers; what is random comes in as an
 //! argument. Parsers take outside data: they never panic, and every length has a limit.
 
+pub mod derp;
 pub mod json;
 pub mod key;
 pub mod prefix;
+pub mod stun;
 pub mod tailcfg;
 pub mod time;
 pub mod zstd;
