@@ -6,6 +6,7 @@
 pub mod derp;
 pub mod json;
 pub mod key;
+pub mod noise;
 pub mod prefix;
 pub mod stun;
 pub mod tailcfg;
