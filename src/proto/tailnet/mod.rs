@@ -1,4 +1,329 @@
-//! The state of one tailnet.
+//! The state of one tailnet, in memory, with one owner.
+//!
+//! A command checks, changes the state and returns its answer; what must be stored and whom to
+//! tell collects in a [`Batch`]. The caller takes the batch, commits its writes, and then either
+//! [settles](Tailnet::settle) it, whereupon it passes the changes on, or
+//! [undoes](Tailnet::undo) it. Until then viewers are [shown](Tailnet::shown) the nodes as they
+//! are stored: nothing is visible before it is durable.
+//!
+//! Clock and randomness come in as arguments, so the same commands give the same state.
 
+mod address;
+mod batch;
+pub mod change;
+mod key;
+pub mod login;
+pub mod name;
+mod node;
+mod presence;
 pub mod record;
+mod refusal;
+mod register;
+mod route;
+mod user;
 pub mod write;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub use batch::Batch;
+pub use key::{NewAuthKey, is_expired};
+pub use presence::{OFFLINE_GRACE, SOFT_FLUSH};
+pub use refusal::{Refusal, RefusalKind};
+pub use register::Registered;
+pub use user::NewUser;
+
+use address::Pool;
+use batch::InFlight;
+use change::{Change, Slot};
+use login::Logins;
+use record::{ApiKey, ApiKeyId, AuthKey, AuthKeyId, Expiry, Node, NodeId, Soft, User, UserId};
+use write::{Meta, NextIds, Snapshot, Write};
+
+use crate::wire::key::NodeKey;
+use crate::wire::prefix::Prefix;
+use crate::wire::time::Timestamp;
+
+/// A source of random bytes.
+pub type Random<'a> = &'a mut dyn FnMut(&mut [u8]);
+
+/// The time, as commands are told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// What the calendar says. Routers without a clock boot in 1970 or at the date of a file.
+    pub wall: Timestamp,
+    /// Whether `wall` can be believed. Until then nothing expires.
+    pub trusted: bool,
+    /// Time since the server started; for intervals.
+    pub uptime: Duration,
+}
+
+impl Now {
+    /// The expiry that lies `by` from now.
+    pub fn expiry_in(&self, by: Duration) -> Expiry {
+        if self.trusted { Expiry::At(self.wall.after(by)) } else { Expiry::In(by) }
+    }
+}
+
+/// The settings that decide about the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Where IPv4 addresses come from, if nodes get any.
+    pub v4: Option<Prefix>,
+    /// Where IPv6 addresses come from, if nodes get any.
+    pub v6: Option<Prefix>,
+    /// Addresses are drawn at random, and not the lowest free ones.
+    pub random_addresses: bool,
+    /// After how long the keys of untagged nodes expire; `None` is never.
+    pub node_expiry: Option<Duration>,
+    /// How long an ephemeral node is kept while offline.
+    pub ephemeral_timeout: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            v4: "100.64.0.0/10".parse().ok(),
+            v6: "fd7a:115c:a1e0::/48".parse().ok(),
+            random_addresses: false,
+            node_expiry: None,
+            ephemeral_timeout: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// A node with all that is known of it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// What is stored of it.
+    pub node: Node,
+    /// What it says of itself.
+    pub soft: Soft,
+    /// Its place in sets of nodes.
+    pub slot: Slot,
+    /// Whether peers are told that it is online.
+    pub online: bool,
+    /// Its key has expired, as peers are told.
+    pub expired: bool,
+    live: Live,
+}
+
+/// What is known of a node's connections.
+#[derive(Clone, Debug, Default)]
+struct Live {
+    /// Map streams that are open.
+    streams: u32,
+    /// The uptime when the last stream ended (or the server started), while there is none.
+    left: Duration,
+    /// The calendar's time of the same.
+    left_at: Option<Timestamp>,
+    /// It has said something of itself since the server started.
+    heard: bool,
+}
+
+/// One tailnet.
+pub struct Tailnet {
+    rules: Rules,
+    users: BTreeMap<UserId, User>,
+    nodes: BTreeMap<NodeId, Member>,
+    auth_keys: BTreeMap<AuthKeyId, AuthKey>,
+    api_keys: BTreeMap<ApiKeyId, ApiKey>,
+    next: NextIds,
+    by_key: BTreeMap<NodeKey, NodeId>,
+    names: BTreeSet<String>,
+    pool: Pool,
+    free_slots: BTreeSet<Slot>,
+    slots: u32,
+    logins: Logins,
+    primaries: BTreeMap<Prefix, NodeId>,
+    /// Nodes whose soft part is newer than what is stored.
+    unsaved: BTreeSet<NodeId>,
+    saved: Duration,
+    batch: Batch,
+    in_flight: VecDeque<InFlight>,
+}
+
+impl Tailnet {
+    /// The tailnet that was stored. All nodes are offline.
+    pub fn new(rules: Rules, snapshot: Snapshot) -> Self {
+        let mut tailnet = Self {
+            rules,
+            users: snapshot.users,
+            nodes: BTreeMap::new(),
+            auth_keys: snapshot.auth_keys,
+            api_keys: snapshot.api_keys,
+            next: snapshot.next,
+            by_key: BTreeMap::new(),
+            names: BTreeSet::new(),
+            pool: Pool::default(),
+            free_slots: BTreeSet::new(),
+            slots: 0,
+            logins: Logins::default(),
+            primaries: BTreeMap::new(),
+            unsaved: BTreeSet::new(),
+            saved: Duration::ZERO,
+            batch: Batch::default(),
+            in_flight: VecDeque::new(),
+        };
+        let mut soft = snapshot.soft;
+        for (id, node) in snapshot.nodes {
+            let soft = soft.remove(&id).unwrap_or_default();
+            tailnet.insert(node, soft);
+        }
+        tailnet.elect();
+        tailnet.batch = Batch::default();
+        tailnet
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// All users, by number.
+    pub fn users(&self) -> impl Iterator<Item = &User> {
+        self.users.values()
+    }
+
+    /// A user.
+    pub fn user(&self, id: UserId) -> Option<&User> {
+        self.users.get(&id)
+    }
+
+    /// All nodes, by number.
+    pub fn nodes(&self) -> impl Iterator<Item = &Member> {
+        self.nodes.values()
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> Option<&Member> {
+        self.nodes.get(&id)
+    }
+
+    /// The node with this key.
+    pub fn node_by_key(&self, key: &NodeKey) -> Option<&Member> {
+        self.nodes.get(self.by_key.get(key)?)
+    }
+
+    /// What viewers may know of a node: the stored form, while a newer one is being stored.
+    /// `None` for a node that is not stored yet.
+    pub fn shown(&self, id: NodeId) -> Option<&Node> {
+        match self.in_flight.iter().find_map(|flight| flight.old_node(id)) {
+            Some(old) => old,
+            None => self.nodes.get(&id).map(|member| &member.node),
+        }
+    }
+
+    /// All preauth keys, by number.
+    pub fn auth_keys(&self) -> impl Iterator<Item = &AuthKey> {
+        self.auth_keys.values()
+    }
+
+    /// A preauth key.
+    pub fn auth_key(&self, id: AuthKeyId) -> Option<&AuthKey> {
+        self.auth_keys.get(&id)
+    }
+
+    /// All API keys, by number.
+    pub fn api_keys(&self) -> impl Iterator<Item = &ApiKey> {
+        self.api_keys.values()
+    }
+
+    /// An API key.
+    pub fn api_key(&self, id: ApiKeyId) -> Option<&ApiKey> {
+        self.api_keys.get(&id)
+    }
+
+    /// How many slots have ever been in use at once: the bits a set of nodes needs.
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    fn next_id(&mut self, of: impl FnOnce(&mut NextIds) -> &mut u64) -> u64 {
+        let counter = of(&mut self.next);
+        let id = *counter;
+        *counter += 1;
+        let next = self.next;
+        self.batch.write(Write::PutMeta(Meta::Next(next)));
+        id
+    }
+
+    /// Puts a node and all that points to it in place; the key, name and addresses are free.
+    fn insert(&mut self, node: Node, soft: Soft) {
+        let slot = self.free_slots.pop_first().unwrap_or_else(|| {
+            self.slots += 1;
+            Slot(self.slots - 1)
+        });
+        let live = Live { left_at: soft.last_seen, ..Live::default() };
+        self.index(&node);
+        let id = node.id;
+        self.nodes.insert(id, Member { node, soft, slot, online: false, expired: false, live });
+    }
+
+    /// Takes a node out of the state.
+    fn remove(&mut self, id: NodeId) -> Option<Member> {
+        let member = self.nodes.remove(&id)?;
+        self.unindex(&member.node);
+        self.free_slots.insert(member.slot);
+        self.unsaved.remove(&id);
+        Some(member)
+    }
+
+    /// Replaces what is stored of a node.
+    fn replace(&mut self, node: Node) {
+        let id = node.id;
+        let Some(member) = self.nodes.get_mut(&id) else { return };
+        let old = std::mem::replace(&mut member.node, node.clone());
+        self.unindex(&old);
+        self.index(&node);
+    }
+
+    fn index(&mut self, node: &Node) {
+        self.by_key.insert(node.key, node.id);
+        self.names.insert(node.name.clone());
+        node.addresses().for_each(|addr| self.pool.take(addr));
+    }
+
+    fn unindex(&mut self, node: &Node) {
+        if self.by_key.get(&node.key) == Some(&node.id) {
+            self.by_key.remove(&node.key);
+        }
+        self.names.remove(&node.name);
+        node.addresses().for_each(|addr| self.pool.give_back(addr));
+    }
+
+    /// Changes what is stored of a node, and tells peers if that made a difference.
+    fn edit(&mut self, id: NodeId, edit: impl FnOnce(&mut Node)) -> Result<bool, Refusal> {
+        let member = self.nodes.get(&id).ok_or(Refusal::NoNode(id))?;
+        let mut node = member.node.clone();
+        edit(&mut node);
+        if node == member.node {
+            return Ok(false);
+        }
+        self.batch.undo_node(id, Some(member));
+        self.batch.write(Write::PutNode(node.clone()));
+        self.batch.tell(Change::Node(id));
+        self.replace(node);
+        Ok(true)
+    }
+
+    /// A free address of each family.
+    fn free_addresses(
+        &self,
+        random: Random<'_>,
+    ) -> Result<(Option<IpAddr>, Option<IpAddr>), Refusal> {
+        let mut pick = |prefix: Option<Prefix>| {
+            let Some(prefix) = prefix else { return Ok(None) };
+            let random = if self.rules.random_addresses { Some(&mut *random) } else { None };
+            self.pool
+                .pick(prefix, random.map(|r| r as Random<'_>))
+                .map(Some)
+                .ok_or(Refusal::NoAddress)
+        };
+        Ok((pick(self.rules.v4)?, pick(self.rules.v6)?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

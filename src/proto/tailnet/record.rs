@@ -193,8 +193,6 @@ pub struct Service {
 /// How the secret of a key is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Secret {
-    /// bcrypt, of an imported key; becomes `Sha256` at its first use.
-    Bcrypt(String),
     /// The whole key as text, of an imported key that was stored so.
     Plain(String),
     /// SHA-256 of the secret part (64 random hex digits, so one round is enough).

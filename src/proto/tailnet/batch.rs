@@ -1,0 +1,139 @@
+//! What one or several commands leave to be done: stored, told, or taken back.
+
+use super::change::Change;
+use super::record::{ApiKey, ApiKeyId, AuthKey, AuthKeyId, Node, NodeId, User, UserId};
+use super::write::Write;
+use super::{Member, Tailnet};
+
+/// What commands left to be done since the last [`Tailnet::take_batch`].
+#[derive(Debug, Default)]
+#[must_use = "its writes must be committed, and then settled or undone"]
+pub struct Batch {
+    /// Its place in the order of batches; commits must keep it.
+    pub number: u64,
+    /// To be stored, together or not at all. When empty, nothing has to be settled.
+    pub writes: Vec<Write>,
+    /// To be told once it is stored, in this order.
+    pub changes: Vec<Change>,
+    undo: Vec<Undo>,
+}
+
+impl Batch {
+    pub(super) fn write(&mut self, write: Write) {
+        // The counters of numbers are written once a batch.
+        if let Write::PutMeta(super::write::Meta::Next(_)) = write {
+            self.writes.retain(|w| !matches!(w, Write::PutMeta(super::write::Meta::Next(_))));
+        }
+        self.writes.push(write);
+    }
+
+    pub(super) fn tell(&mut self, change: Change) {
+        if !self.changes.contains(&change) {
+            self.changes.push(change);
+        }
+    }
+
+    pub(super) fn undo_node(&mut self, id: NodeId, old: Option<&Member>) {
+        self.undo.push(Undo::Node(id, old.cloned().map(Box::new)));
+    }
+
+    pub(super) fn undo_user(&mut self, id: UserId, old: Option<&User>) {
+        self.undo.push(Undo::User(id, old.cloned()));
+    }
+
+    pub(super) fn undo_auth_key(&mut self, id: AuthKeyId, old: Option<&AuthKey>) {
+        self.undo.push(Undo::AuthKey(id, old.cloned().map(Box::new)));
+    }
+
+    pub(super) fn undo_api_key(&mut self, id: ApiKeyId, old: Option<&ApiKey>) {
+        self.undo.push(Undo::ApiKey(id, old.cloned().map(Box::new)));
+    }
+}
+
+/// A record as it was before a command; `None` where there was none.
+#[derive(Debug)]
+enum Undo {
+    ApiKey(ApiKeyId, Option<Box<ApiKey>>),
+    AuthKey(AuthKeyId, Option<Box<AuthKey>>),
+    Node(NodeId, Option<Box<Member>>),
+    User(UserId, Option<User>),
+}
+
+/// A batch that is being stored.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    number: u64,
+    undo: Vec<Undo>,
+}
+
+impl InFlight {
+    /// The node as it was before this batch, if the batch has changed it.
+    pub(super) fn old_node(&self, id: NodeId) -> Option<Option<&Node>> {
+        self.undo.iter().find_map(|undo| match undo {
+            Undo::Node(node, old) if *node == id => Some(old.as_ref().map(|m| &m.node)),
+            _ => None,
+        })
+    }
+}
+
+impl Tailnet {
+    /// Takes what the commands since the last call left to be done.
+    pub fn take_batch(&mut self) -> Batch {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.batch.number = batch.number + 1;
+        if !batch.writes.is_empty() {
+            let undo = std::mem::take(&mut batch.undo);
+            self.in_flight.push_back(InFlight { number: batch.number, undo });
+        }
+        batch
+    }
+
+    /// The writes of the batch are stored.
+    pub fn settle(&mut self, number: u64) {
+        self.in_flight.retain(|flight| flight.number != number);
+    }
+
+    /// The writes of the batch could not be stored: the state becomes what it was before it.
+    ///
+    /// Batches behind it were planned on what is now taken back, so they are undone too, and
+    /// their commits must fail. Returns what to tell viewers that may have seen a part of it.
+    pub fn undo(&mut self, number: u64) -> Vec<Change> {
+        let mut changes = Vec::new();
+        while let Some(flight) = self.in_flight.pop_back_if(|flight| flight.number >= number) {
+            for undo in flight.undo.into_iter().rev() {
+                changes.extend(self.revert(undo));
+            }
+        }
+        self.elect();
+        changes
+    }
+
+    fn revert(&mut self, undo: Undo) -> Option<Change> {
+        match undo {
+            Undo::ApiKey(id, Some(old)) => _ = self.api_keys.insert(id, *old),
+            Undo::ApiKey(id, None) => _ = self.api_keys.remove(&id),
+            Undo::AuthKey(id, Some(old)) => _ = self.auth_keys.insert(id, *old),
+            Undo::AuthKey(id, None) => _ = self.auth_keys.remove(&id),
+            Undo::User(id, Some(old)) => _ = self.users.insert(id, old),
+            Undo::User(id, None) => _ = self.users.remove(&id),
+            Undo::Node(id, Some(old)) => {
+                if self.nodes.contains_key(&id) {
+                    self.replace(old.node);
+                } else {
+                    let (online, live) = (old.online, old.live);
+                    self.insert(old.node, old.soft);
+                    if let Some(member) = self.nodes.get_mut(&id) {
+                        member.online = online;
+                        member.live = live;
+                    }
+                }
+                return Some(Change::Node(id));
+            }
+            Undo::Node(id, None) => {
+                let slot = self.remove(id)?.slot;
+                return Some(Change::NodeGone { id, slot });
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,236 @@
+//! What nodes say of themselves, whether they are there, and what time brings.
+
+use std::time::Duration;
+
+use super::change::{Change, Patch};
+use super::key::is_expired;
+use super::record::{Expiry, NodeId};
+use super::register::host;
+use super::write::Write;
+use super::{Member, Now, Refusal, Tailnet};
+use crate::wire::key::{MachineKey, NodeKey};
+use crate::wire::tailcfg::{MapRequest, cut};
+
+/// A node whose last stream ended this long ago is offline; most that reconnect do so sooner.
+pub const OFFLINE_GRACE: Duration = Duration::from_secs(10);
+
+/// How long what nodes say of themselves may be newer than what is stored. It is flash that is
+/// written, and all of it comes again from the clients but for the time they were last seen.
+pub const SOFT_FLUSH: Duration = Duration::from_secs(10 * 60);
+
+impl Tailnet {
+    /// The node that asks for a map: its key, from the machine that owns it.
+    pub fn asking(&self, machine: &MachineKey, key: &NodeKey) -> Result<NodeId, Refusal> {
+        let member = self.node_by_key(key).ok_or(Refusal::NoNode(NodeId(0)))?;
+        if member.node.machine == *machine {
+            Ok(member.node.id)
+        } else {
+            Err(Refusal::MachineMismatch)
+        }
+    }
+
+    /// Takes in what a node says of itself in a map request.
+    ///
+    /// A stream request of a current client only repeats what was said before, so it counts only
+    /// where nothing has been said since the server started.
+    pub fn update(&mut self, id: NodeId, request: &MapRequest) -> Result<(), Refusal> {
+        let member = self.nodes.get_mut(&id).ok_or(Refusal::NoNode(id))?;
+        if request.stream && member.live.heard {
+            return Ok(());
+        }
+        member.live.heard = true;
+        let mut patch = Patch::default();
+        let soft = &mut member.soft;
+        if let Some(disco) = request.discokey.filter(|key| !key.is_zero() && *key != soft.disco) {
+            soft.disco = disco;
+            patch = patch.and(Patch::DISCO);
+        }
+        let mut endpoints: Vec<_> = request.endpoints().map(|(addr, _)| addr).collect();
+        endpoints.dedup();
+        if endpoints != soft.endpoints {
+            soft.endpoints = endpoints;
+            patch = patch.and(Patch::ENDPOINTS);
+        }
+        if request.version != soft.version {
+            soft.version = request.version;
+            patch = patch.and(Patch::VERSION);
+        }
+        let mut hostname = None;
+        let mut routes_changed = false;
+        if let Some(info) = &request.hostinfo {
+            if let Some(region) = info.home_derp().filter(|region| *region != soft.home_derp) {
+                soft.home_derp = region;
+                patch = patch.and(Patch::HOME_DERP);
+            }
+            let host = host(info);
+            if host != soft.host {
+                routes_changed = host.routes != soft.host.routes;
+                soft.host = host;
+                self.batch.tell(Change::Node(id));
+                self.unsaved.insert(id);
+            }
+            let name = cut(info.hostname.as_deref().unwrap_or_default());
+            hostname = Some(name).filter(|n| !n.is_empty() && *n != member.node.hostname);
+        }
+        if !patch.is_empty() {
+            self.unsaved.insert(id);
+            self.batch.tell(Change::Patch(id, patch));
+        }
+        if let Some(hostname) = hostname {
+            self.follow_hostname(id, &hostname)?;
+        }
+        if routes_changed {
+            self.auto_approve(id)?;
+            self.elect();
+        }
+        Ok(())
+    }
+
+    /// A map stream of the node begins.
+    pub fn connect(&mut self, id: NodeId) {
+        let Some(member) = self.nodes.get_mut(&id) else { return };
+        member.live.streams += 1;
+        if !member.online {
+            member.online = true;
+            member.soft.last_seen = None;
+            self.batch.tell(Change::Patch(id, Patch::ONLINE));
+            self.elect();
+        }
+    }
+
+    /// A map stream of the node ended. Peers are told after [`OFFLINE_GRACE`], by
+    /// [`Self::tick`], unless a new one begins.
+    pub fn disconnect(&mut self, id: NodeId, now: Now) {
+        let Some(member) = self.nodes.get_mut(&id) else { return };
+        member.live.streams = member.live.streams.saturating_sub(1);
+        if member.live.streams == 0 {
+            member.live.left = now.uptime;
+            member.live.left_at = Some(now.wall);
+        }
+    }
+
+    /// Does what is due: nodes go offline, ephemeral ones go for good, keys and logins expire.
+    /// Returns the uptime at which to call again, unless something else happens first.
+    pub fn tick(&mut self, now: Now) -> Option<Duration> {
+        let mut next: Option<Duration> = None;
+        let mut at = |when: Duration| next = Some(next.map_or(when, |n| n.min(when)));
+        let mut left = Vec::new();
+        let mut dead = Vec::new();
+        let mut expired = Vec::new();
+        for member in self.nodes.values() {
+            let id = member.node.id;
+            match due(member, self.rules.ephemeral_timeout, now) {
+                Due::Delete => dead.push(id),
+                Due::Later(when) => at(when),
+                Due::Never => {}
+                Due::Offline => left.push(id),
+            }
+            if !member.expired {
+                match member.node.expiry {
+                    Some(Expiry::At(moment)) if now.trusted && moment > now.wall => {
+                        at(now.uptime + moment.since(now.wall));
+                    }
+                    expiry if is_expired(expiry, now) => expired.push(id),
+                    _ => {}
+                }
+            }
+        }
+        for id in &left {
+            self.go_offline(*id);
+            at(now.uptime);
+        }
+        for id in dead {
+            // It exists: it was found in the state just now.
+            let _ = self.delete_node(id);
+        }
+        for id in expired {
+            if let Some(member) = self.nodes.get_mut(&id) {
+                member.expired = true;
+                self.batch.tell(Change::Node(id));
+            }
+        }
+        if !left.is_empty() {
+            self.elect();
+        }
+        for id in self.logins.expire(now) {
+            self.batch.tell(Change::Login(id));
+        }
+        if let Some(when) = self.logins.next_timeout() {
+            at(when);
+        }
+        if !self.unsaved.is_empty() {
+            at(self.saved + SOFT_FLUSH);
+        }
+        next
+    }
+
+    /// The soft state to store, if it is time, or at once with `all`.
+    pub fn take_unsaved(&mut self, now: Now, all: bool) -> Vec<Write> {
+        if !all && now.uptime < self.saved + SOFT_FLUSH {
+            return Vec::new();
+        }
+        self.saved = now.uptime;
+        let ids = std::mem::take(&mut self.unsaved);
+        let writes = ids.into_iter().filter_map(|id| {
+            let mut soft = self.nodes.get(&id)?.soft.clone();
+            // A node that is there now was last seen now, should the power fail.
+            soft.last_seen = soft.last_seen.or(Some(now.wall));
+            Some(Write::PutSoft(id, soft))
+        });
+        writes.collect()
+    }
+
+    /// The clock is trusted from now on: what was to end after a length of time gets its moment.
+    pub fn trust_clock(&mut self, now: Now) -> Result<(), Refusal> {
+        let fixed = |expiry: Option<Expiry>| match expiry {
+            Some(Expiry::In(by)) => Some(Expiry::At(now.wall.after(by))),
+            other => other,
+        };
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.edit(id, |node| node.expiry = fixed(node.expiry))?;
+        }
+        let keys = self.auth_keys.values().filter(|k| matches!(k.expiry, Some(Expiry::In(_))));
+        for mut key in keys.cloned().collect::<Vec<_>>() {
+            key.expiry = fixed(key.expiry);
+            self.put_auth_key(key);
+        }
+        let keys = self.api_keys.values().filter(|k| matches!(k.expiry, Some(Expiry::In(_))));
+        for mut key in keys.cloned().collect::<Vec<_>>() {
+            key.expiry = fixed(key.expiry);
+            self.put_api_key(key);
+        }
+        Ok(())
+    }
+
+    fn go_offline(&mut self, id: NodeId) {
+        let Some(member) = self.nodes.get_mut(&id) else { return };
+        member.online = false;
+        member.soft.last_seen = member.live.left_at;
+        self.unsaved.insert(id);
+        self.batch.tell(Change::Patch(id, Patch::ONLINE));
+    }
+}
+
+/// What time asks of a node.
+enum Due {
+    Delete,
+    Later(Duration),
+    Never,
+    Offline,
+}
+
+fn due(member: &Member, ephemeral_timeout: Duration, now: Now) -> Due {
+    let live = &member.live;
+    if live.streams > 0 {
+        return Due::Never;
+    }
+    if member.online {
+        let when = live.left + OFFLINE_GRACE;
+        return if when <= now.uptime { Due::Offline } else { Due::Later(when) };
+    }
+    if member.node.ephemeral {
+        let when = live.left + ephemeral_timeout;
+        return if when <= now.uptime { Due::Delete } else { Due::Later(when) };
+    }
+    Due::Never
+}
