@@ -8,4 +8,3 @@ pub mod config;
 pub mod net;
 pub mod serve;
 pub mod store;
-pub mod version;
