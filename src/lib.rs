@@ -8,3 +8,4 @@ pub mod config;
 pub mod net;
 pub mod serve;
 pub mod store;
+pub mod version;

@@ -1,2 +1,6 @@
 //! The `gramscale` program.
-fn main() {}
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    gramscale::cli::main()
+}
