@@ -1,1 +1,5 @@
-//! TODO
+//! The server's tasks: what they decide lies in the modules below, they carry it out.
+
+pub mod admin;
+pub mod answer;
+pub mod pages;

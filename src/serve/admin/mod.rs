@@ -1,0 +1,185 @@
+//! The REST interface, version 1, as headscale has it: what the command line, scripts and web
+//! interfaces call.
+//!
+//! Reading a request, the command on the tailnet and the answer are one function without I/O,
+//! [`Admin::answer`]. Its caller commits what the command left to be stored, and only then sends
+//! the answer.
+
+mod input;
+mod keys;
+mod nodes;
+mod problem;
+mod show;
+mod users;
+
+use std::net::IpAddr;
+
+use gramscale_proto::tailnet::{Now, Random, Tailnet};
+use gramscale_proto::wire::prefix::Prefix;
+
+pub use self::problem::Problem;
+
+use self::input::{Body, decode, query};
+use super::answer::Answer;
+
+/// Under which paths the interface lies.
+pub const ROOT: &str = "/api/v1/";
+
+/// The most bytes of a request's body. Only a policy is ever larger than some hundred bytes.
+pub const BODY_LIMIT: usize = 1 << 20;
+
+/// A request.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// `GET`, `POST`, ...
+    pub method: &'a str,
+    /// The path as it was sent, with its escapes.
+    pub path: &'a str,
+    /// What stands behind `?`; empty if nothing.
+    pub query: &'a str,
+    /// The value of `Authorization`.
+    pub authorization: Option<&'a str>,
+    /// It came over the unix socket: whoever may open that may command.
+    pub local: bool,
+    /// At most [`BODY_LIMIT`] bytes.
+    pub body: &'a [u8],
+}
+
+/// What requests work on.
+pub struct Admin<'a> {
+    /// The state.
+    pub tailnet: &'a mut Tailnet,
+    /// The time.
+    pub now: Now,
+    /// For keys.
+    pub random: Random<'a>,
+}
+
+/// The body of a good answer, which is JSON.
+type Done = Result<Vec<u8>, Problem>;
+
+/// Whether an address may use the interface: one inside `allow`, or any if that is empty.
+pub fn is_allowed(allow: &[Prefix], peer: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    allow.is_empty() || allow.iter().any(|prefix| prefix.contains(peer))
+}
+
+impl Admin<'_> {
+    /// Does what is asked. A refusal leaves the state as it was, but for the time that a key was
+    /// last used.
+    pub fn answer(&mut self, call: &Call<'_>) -> Answer {
+        match self.done(call) {
+            Ok(body) => Answer::ok("application/json", body),
+            Err(problem) => problem.answer(),
+        }
+    }
+
+    fn done(&mut self, call: &Call<'_>) -> Done {
+        if !call.local {
+            self.authenticate(call.authorization)?;
+        }
+        let path = call.path.strip_prefix(ROOT).unwrap_or_default();
+        let parts: Vec<String> = path.split('/').map(decode).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        match parts.as_slice() {
+            ["user", ..] => self.route_user(call, parts.get(1..).unwrap_or_default()),
+            ["node", ..] => self.route_node(call, parts.get(1..).unwrap_or_default()),
+            _ => self.route(call, &parts),
+        }
+    }
+
+    fn authenticate(&mut self, authorization: Option<&str>) -> Result<(), Problem> {
+        let key = authorization.and_then(|value| {
+            let (scheme, key) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+        });
+        let refused = |detail: &str| Err(Problem::new(401, detail));
+        match key {
+            None => refused("send an API key as Authorization: Bearer KEY"),
+            Some(key) if self.tailnet.check_api_key(key, self.now) => Ok(()),
+            Some(_) => {
+                refused("the API key is unknown or has expired; make one with apikeys create")
+            }
+        }
+    }
+
+    fn route_user(&mut self, call: &Call<'_>, rest: &[&str]) -> Done {
+        match (rest, call.method) {
+            ([], "GET") => self.list_users(call.query),
+            ([], "POST") => self.create_user(&Body::parse(call.body)?),
+            ([], _) => not_by(call, "GET or POST"),
+            ([user], "DELETE") => self.delete_user(user),
+            ([_], _) => not_by(call, "DELETE"),
+            ([user, "rename", name], "POST") => self.rename_user(user, name),
+            ([_, "rename", _], _) => not_by(call, "POST"),
+            _ => nothing_at(call),
+        }
+    }
+
+    fn route_node(&mut self, call: &Call<'_>, rest: &[&str]) -> Done {
+        let (params, body) = (call.query, call.body);
+        match (rest, call.method) {
+            ([], "GET") => self.list_nodes(params),
+            ([], _) => not_by(call, "GET"),
+            (["register"], "POST") => {
+                let (user, key) = (query(params, "user"), query(params, "key"));
+                self.register(&user.unwrap_or_default(), &key.unwrap_or_default())
+            }
+            (["backfillips"], "POST") => self.backfill(params),
+            ([node], "GET") => self.get_node(node),
+            ([node], "DELETE") => self.delete_node(node),
+            ([_], _) => not_by(call, "GET or DELETE"),
+            ([node, "expire"], "POST") => self.expire_node(node, params, &Body::parse(body)?),
+            ([node, "rename", name], "POST") => self.rename_node(node, name),
+            ([node, "tags"], "POST") => self.tag_node(node, &Body::parse(body)?),
+            ([node, "approve_routes"], "POST") => self.approve_routes(node, &Body::parse(body)?),
+            ([_, "expire" | "tags" | "approve_routes"] | [_, "rename", _], _) => {
+                not_by(call, "POST")
+            }
+            _ => nothing_at(call),
+        }
+    }
+
+    fn route(&mut self, call: &Call<'_>, parts: &[&str]) -> Done {
+        let body = || Body::parse(call.body);
+        match (parts, call.method) {
+            (["preauthkey"], "GET") => self.list_auth_keys(call.query),
+            (["preauthkey"], "POST") => self.create_auth_key(&body()?),
+            (["preauthkey"], "DELETE") => self.delete_auth_key(call.query),
+            (["preauthkey"], _) => not_by(call, "GET, POST or DELETE"),
+            (["preauthkey", "expire"], "POST") => self.expire_auth_key(&body()?),
+            (["apikey"], "GET") => self.list_api_keys(),
+            (["apikey"], "POST") => self.create_api_key(&body()?),
+            (["apikey"], _) => not_by(call, "GET or POST"),
+            (["apikey", "expire"], "POST") => self.expire_api_key(&body()?),
+            (["apikey", prefix], "DELETE") => self.delete_api_key(prefix, call.query),
+            (["apikey", _], _) => not_by(call, "DELETE"),
+            (["auth", "register"], "POST") => {
+                let body = body()?;
+                self.register(&body.text("user")?, &body.text("authId")?)
+            }
+            (["auth", "approve"], "POST") => self.approve(&body()?.text("authId")?),
+            (["auth", "reject"], "POST") => self.reject(&body()?.text("authId")?),
+            (["preauthkey", "expire"] | ["auth", "register" | "approve" | "reject"], _) => {
+                not_by(call, "POST")
+            }
+            // That the server answers says that its store was opened.
+            (["health"], "GET") => Ok(b"{\"databaseConnectivity\":true}".to_vec()),
+            (["health"], _) => not_by(call, "GET"),
+            _ => nothing_at(call),
+        }
+    }
+}
+
+fn not_by(call: &Call<'_>, methods: &str) -> Done {
+    Err(Problem::new(405, format!("{} takes {methods}, not {}", call.path, call.method)))
+}
+
+fn nothing_at(call: &Call<'_>) -> Done {
+    Err(Problem::new(404, format!("there is nothing at {}", call.path)))
+}
+
+#[cfg(test)]
+pub(super) mod fixture;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! `/api/v1/node` and `/api/v1/auth`.
+
+use gramscale_proto::tailnet::login::LoginId;
+use gramscale_proto::tailnet::record::{NodeId, RegisterMethod};
+use gramscale_proto::tailnet::{Member, Refusal};
+use gramscale_proto::wire::json::Json;
+use gramscale_proto::wire::prefix::Prefix;
+
+use super::input::{Body, moment, number, query};
+use super::problem::Problem;
+use super::{Admin, Done, show};
+
+impl Admin<'_> {
+    pub(super) fn list_nodes(&self, params: &str) -> Done {
+        let owner = match query(params, "user") {
+            Some(user) => Some(self.user_id(&user)?),
+            None => None,
+        };
+        let wanted = |member: &&Member| owner.is_none() || member.node.user == owner;
+        let mut out = Vec::new();
+        let mut json = Json::new(&mut out);
+        json.open('{').key("nodes").open('[');
+        for member in self.tailnet.nodes().filter(wanted) {
+            show::node(&mut json, self.tailnet, member, self.now);
+        }
+        json.close(']').close('}');
+        Ok(out)
+    }
+
+    pub(super) fn get_node(&self, node: &str) -> Done {
+        self.one_node(node_id(node)?)
+    }
+
+    pub(super) fn delete_node(&mut self, node: &str) -> Done {
+        self.tailnet.delete_node(node_id(node)?)?;
+        Ok(b"{}".to_vec())
+    }
+
+    pub(super) fn expire_node(&mut self, node: &str, params: &str, body: &Body) -> Done {
+        let id = node_id(node)?;
+        // Until headscale 0.29 both stood in the query.
+        let expiry = match query(params, "expiry") {
+            Some(text) => moment(&text, "expiry", self.now)?,
+            None => body.expiry("expiry", self.now)?,
+        };
+        let asked = ["disableExpiry", "disable_expiry"].iter().find_map(|key| query(params, key));
+        let disable = asked.as_deref() == Some("true") || body.flag("disableExpiry")?;
+        match (expiry, disable) {
+            (Some(_), true) => {
+                return Err(Problem::invalid("give expiry or disableExpiry, not both"));
+            }
+            (None, false) => self.tailnet.expire_node(id, self.now)?,
+            (expiry, _) => self.tailnet.set_expiry(id, expiry, self.now)?,
+        }
+        self.one_node(id)
+    }
+
+    pub(super) fn rename_node(&mut self, node: &str, name: &str) -> Done {
+        let id = node_id(node)?;
+        self.tailnet.rename_node(id, name)?;
+        self.one_node(id)
+    }
+
+    pub(super) fn tag_node(&mut self, node: &str, body: &Body) -> Done {
+        let id = node_id(node)?;
+        self.tailnet.set_tags(id, &body.list("tags")?)?;
+        self.one_node(id)
+    }
+
+    pub(super) fn approve_routes(&mut self, node: &str, body: &Body) -> Done {
+        let id = node_id(node)?;
+        let mut routes = Vec::new();
+        for text in body.list("routes")? {
+            let wrong = |e| Problem::invalid(format!("\"{text}\" is no route: {e}"));
+            routes.push(text.parse::<Prefix>().map_err(wrong)?);
+        }
+        self.tailnet.approve_routes(id, &routes)?;
+        self.one_node(id)
+    }
+
+    pub(super) fn backfill(&mut self, params: &str) -> Done {
+        if query(params, "confirmed").as_deref() != Some("true") {
+            return Err(Problem::invalid("this changes addresses: confirm it with confirmed=true"));
+        }
+        let changes = self.tailnet.backfill_addresses(self.random)?;
+        let mut out = Vec::new();
+        let mut json = Json::new(&mut out);
+        json.open('{');
+        show::texts(&mut json, "changes", &changes);
+        json.close('}');
+        Ok(out)
+    }
+
+    /// Lets a waiting machine in as a node of a user.
+    pub(super) fn register(&mut self, user: &str, id: &str) -> Done {
+        let user = self.user_id(user)?;
+        let id = login_id(id)?;
+        let method = RegisterMethod::Cli;
+        let node = self.tailnet.approve_login(id, user, method, self.now, self.random)?;
+        self.one_node(node)
+    }
+
+    /// Sessions other than registrations don't wait for anybody yet.
+    pub(super) fn approve(&mut self, id: &str) -> Done {
+        let id = login_id(id)?;
+        match self.tailnet.login(id) {
+            Some(_) => Err(Problem::invalid(
+                "this is a machine that wants to join: let it in with auth register and a user",
+            )),
+            None => Err(Refusal::NoLogin(id.to_string()).into()),
+        }
+    }
+
+    pub(super) fn reject(&mut self, id: &str) -> Done {
+        self.tailnet.reject_login(login_id(id)?)?;
+        Ok(b"{}".to_vec())
+    }
+
+    fn one_node(&self, id: NodeId) -> Done {
+        let member = self.tailnet.node(id).ok_or(Refusal::NoNode(id))?;
+        let mut out = Vec::new();
+        let mut json = Json::new(&mut out);
+        json.open('{').key("node");
+        show::node(&mut json, self.tailnet, member, self.now);
+        json.close('}');
+        Ok(out)
+    }
+}
+
+fn node_id(text: &str) -> Result<NodeId, Problem> {
+    number(text, "node id").map(NodeId)
+}
+
+fn login_id(text: &str) -> Result<LoginId, Problem> {
+    let wrong = || Problem::invalid(format!("\"{text}\" is no auth id; copy it from the client"));
+    LoginId::parse(text).ok_or_else(wrong)
+}
