@@ -1,1 +1,485 @@
 //! What one node is told of its tailnet, as the bytes of map responses.
+//!
+//! A [`View`] stands for one map stream. Changes of the tailnet only mark what the view still has
+//! to be told; [`Netmap::render`] makes one message of it when the stream can take one, so a slow
+//! reader costs a few bits for each node and never a queue of bytes.
+//!
+//! A message may be several zstd frames. What all viewers get alike is rendered and compressed
+//! once: the nodes in chunks of [`CHUNK`], and a patch as a whole message. A message holds
+//! references to these, not copies.
+
+mod bits;
+mod dns;
+mod node;
+mod view;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+pub use dns::{Dns, Record};
+pub use view::View;
+
+use bits::Slots;
+use node::{Form, SelfPart};
+
+use crate::tailnet::change::{Change, Patch, Slot};
+use crate::tailnet::record::{NodeId, UserId};
+use crate::tailnet::{Member, Now, Tailnet};
+use crate::wire::json::Json;
+use crate::wire::key::NodeKey;
+use crate::wire::tailcfg::VERSION_PINNED_CERT;
+use crate::wire::zstd;
+
+/// Nodes that are rendered and compressed together. A change makes one such part anew: more
+/// nodes compress better, fewer are sooner done.
+pub const CHUNK: u32 = 64;
+
+/// Shared messages of patches that are kept: a burst of changes goes to viewers one after the
+/// other, so the last few are all that is asked for again.
+const PATCHES: usize = 32;
+
+/// A message of a map stream, as parts that may be shared; the first is the length of the rest.
+pub type Message = Vec<Rc<[u8]>>;
+
+/// The settings that show in maps.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// DNS.
+    pub dns: Dns,
+    /// Clients may send their logs to the client's maker.
+    pub log_tail: bool,
+    /// Clients may send each other files.
+    pub taildrop: bool,
+    /// Clients update themselves unless told otherwise.
+    pub auto_update: bool,
+}
+
+/// Renders map responses.
+pub struct Netmap {
+    settings: Settings,
+    dns: Vec<u8>,
+    derp_pinned: Vec<u8>,
+    derp_plain: Vec<u8>,
+    chunks: BTreeMap<(u32, Form, Encoding), Chunk>,
+    patches: Vec<SharedPatch>,
+}
+
+/// How a stream is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Encoding {
+    Plain,
+    Zstd,
+}
+
+/// Nodes with neighbouring slots, rendered.
+struct Chunk {
+    members: Slots,
+    bytes: Rc<[u8]>,
+}
+
+struct SharedPatch {
+    node: NodeId,
+    what: Patch,
+    encoding: Encoding,
+    message: Message,
+}
+
+impl Netmap {
+    /// Renders with these settings. There is no relay until [`Self::set_derp_map`].
+    pub fn new(settings: Settings) -> Self {
+        let mut netmap = Self {
+            settings: Settings::default(),
+            dns: Vec::new(),
+            derp_pinned: b"{\"Regions\":{}}".to_vec(),
+            derp_plain: b"{\"Regions\":{}}".to_vec(),
+            chunks: BTreeMap::new(),
+            patches: Vec::new(),
+        };
+        netmap.set_settings(settings);
+        netmap
+    }
+
+    /// Replaces the settings; whether the DNS part changed, which viewers must then be told.
+    pub fn set_settings(&mut self, settings: Settings) -> bool {
+        let mut dns = Vec::new();
+        settings.dns.write(&mut Json::new(&mut dns));
+        let changed = dns != self.dns;
+        self.dns = dns;
+        self.settings = settings;
+        self.chunks.clear();
+        changed
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Replaces the DERP map, as JSON: for clients that can pin a certificate, and for older
+    /// ones. Whether it changed, which viewers must then be told.
+    pub fn set_derp_map(&mut self, pinned: Vec<u8>, plain: Vec<u8>) -> bool {
+        let changed = pinned != self.derp_pinned || plain != self.derp_plain;
+        self.derp_pinned = pinned;
+        self.derp_plain = plain;
+        changed
+    }
+
+    /// Forgets what is rendered of what changed. To be called before views are marked.
+    pub fn forget(&mut self, tailnet: &Tailnet, change: &Change) {
+        match change {
+            Change::Node(id) | Change::Patch(id, _) => {
+                self.patches.retain(|patch| patch.node != *id);
+                if let Some(member) = tailnet.node(*id) {
+                    self.forget_chunk(member.slot);
+                }
+            }
+            Change::NodeGone { id, slot } => {
+                self.patches.retain(|patch| patch.node != *id);
+                self.forget_chunk(*slot);
+            }
+            Change::Login(_) | Change::Policy | Change::User(_) => {}
+        }
+    }
+
+    fn forget_chunk(&mut self, slot: Slot) {
+        let at = slot.0 / CHUNK;
+        self.chunks.retain(|(chunk, _, _), _| *chunk != at);
+    }
+
+    /// What the view has still to be told, as one message; `None` when that is nothing.
+    pub fn render(&mut self, view: &mut View, tailnet: &Tailnet, now: Now) -> Option<Message> {
+        if view.gone {
+            view.finish();
+            return Some(self.farewell(&view.key, view.zstd()));
+        }
+        if !view.sent {
+            let message = self.full(view, tailnet, now)?;
+            view.pending.clear();
+            view.sent = true;
+            return Some(message);
+        }
+        if view.pending.is_empty() {
+            return None;
+        }
+        if let Some((slot, what)) = view.pending.only_patch() {
+            view.pending.clear();
+            let member = tailnet.at_slot(slot).filter(|_| view.known.has(slot))?;
+            return Some(self.patch(member, what, view.encoding));
+        }
+        self.delta(view, tailnet)
+    }
+
+    /// The message that makes a client without a node ask for a login.
+    pub fn farewell(&self, key: &NodeKey, zstd: bool) -> Message {
+        let mut text = Vec::new();
+        let mut json = Json::new(&mut text);
+        json.open('{').key("Node");
+        node::write_farewell(&mut json, key);
+        json.key("DERPMap").raw(&self.derp_plain).close('}');
+        message(vec![encode(&text, if zstd { Encoding::Zstd } else { Encoding::Plain })])
+    }
+
+    /// The message that says that the stream is alive.
+    ///
+    /// It must not be `{"KeepAlive":true}` to the letter: Go clients remember that message in a
+    /// buffer they use again, and take the next one of its length for another
+    /// (`controlclient` `direct.go`, `keepAliveZ`).
+    pub fn keep_alive(zstd: bool) -> Message {
+        let encoding = if zstd { Encoding::Zstd } else { Encoding::Plain };
+        message(vec![encode(b"{\"KeepAlive\":true }", encoding)])
+    }
+
+    fn full(&mut self, view: &mut View, tailnet: &Tailnet, now: Now) -> Option<Message> {
+        let member = tailnet.node(view.viewer)?;
+        tailnet.shown(view.viewer)?;
+        let mut text = Vec::new();
+        let mut json = Json::new(&mut text);
+        json.open('{').key("Node");
+        self.own_node(&mut json, tailnet, member, view.form());
+        json.key("DERPMap").raw(self.derp_map(view.version));
+        json.key("DNSConfig").raw(&self.dns);
+        json.key("Domain").text(&self.settings.dns.base_domain);
+        json.key("CollectServices").bool(false);
+        json.key("PacketFilters").open('{').key("base");
+        json.raw(&tailnet.packet_filter(view.viewer)).close('}');
+        json.key("ClientVersion").raw(b"{\"RunningLatest\":true}");
+        if !self.settings.log_tail {
+            json.key("Debug").raw(b"{\"DisableLogTail\":true}");
+        }
+        if now.trusted {
+            json.key("ControlTime").display(&now.wall);
+        }
+        view.filter = Some(tailnet.packet_filter(view.viewer));
+        view.known.clear();
+        let mut users = vec![owner(member)];
+        let mut peers: Vec<Rc<[u8]>> = Vec::new();
+        for chunk in 0..tailnet.slots().div_ceil(CHUNK) {
+            if let Some(bytes) = self.chunk_for(view, tailnet, chunk, &mut users) {
+                peers.push(bytes);
+            }
+        }
+        users.sort_unstable();
+        users.dedup();
+        profiles(&mut json, tailnet, &users);
+        if peers.is_empty() {
+            json.close('}');
+            return Some(message(vec![encode(&text, view.encoding)]));
+        }
+        json.key("Peers").open('[');
+        let comma = encode(b",", view.encoding);
+        let mut parts = vec![encode(&text, view.encoding)];
+        for (i, chunk) in peers.into_iter().enumerate() {
+            if i > 0 {
+                parts.push(comma.clone());
+            }
+            parts.push(chunk);
+        }
+        parts.push(encode(b"]}", view.encoding));
+        Some(message(parts))
+    }
+
+    /// The peers of one chunk that the viewer may see: the shared bytes where it sees all of
+    /// them, else made for it. Notes them as known, and their owners.
+    fn chunk_for(
+        &mut self,
+        view: &mut View,
+        tailnet: &Tailnet,
+        chunk: u32,
+        users: &mut Vec<UserId>,
+    ) -> Option<Rc<[u8]>> {
+        let key = (chunk, view.form(), view.encoding);
+        let mut members = Slots::default();
+        let mut count = 0_u32;
+        let mut shared = true;
+        for slot in (chunk * CHUNK..(chunk + 1) * CHUNK).map(Slot) {
+            let Some(member) = tailnet.at_slot(slot) else { continue };
+            let Some(shown) = tailnet.shown(member.node.id) else { continue };
+            if shown.id == view.viewer || !tailnet.sees(view.viewer, shown.id) {
+                shared = false;
+                continue;
+            }
+            members.add(slot);
+            count += 1;
+            view.known.add(slot);
+            users.push(owner(member));
+        }
+        if count == 0 {
+            return None;
+        }
+        if shared {
+            if let Some(cached) = self.chunks.get(&key).filter(|cached| cached.members == members) {
+                return Some(cached.bytes.clone());
+            }
+        }
+        let mut text = Vec::new();
+        let mut json = Json::new(&mut text);
+        for slot in members.iter() {
+            self.peer(&mut json, tailnet, slot, view.form());
+        }
+        let bytes = encode(&text, view.encoding);
+        // While a commit is under way the old form of a node is shown: not to be kept.
+        if shared && !tailnet.is_storing() {
+            self.chunks.insert(key, Chunk { members, bytes: bytes.clone() });
+        }
+        Some(bytes)
+    }
+
+    fn peer(&self, json: &mut Json<'_>, tailnet: &Tailnet, slot: Slot, form: Form) {
+        let Some(member) = tailnet.at_slot(slot) else { return };
+        let Some(shown) = tailnet.shown(member.node.id) else { return };
+        node::write(json, tailnet, member, shown, &self.settings.dns.base_domain, form, None);
+    }
+
+    fn own_node(&self, json: &mut Json<'_>, tailnet: &Tailnet, member: &Member, form: Form) {
+        let mut caps = Vec::new();
+        let mut map = Json::new(&mut caps);
+        map.open('{').key("https://tailscale.com/cap/is-admin").raw(b"[]");
+        map.key("https://tailscale.com/cap/ssh").raw(b"[]");
+        if self.settings.taildrop {
+            map.key("https://tailscale.com/cap/file-sharing").raw(b"[]");
+        }
+        let update = if self.settings.auto_update { &b"[true]"[..] } else { b"[false]" };
+        map.key("default-auto-update").raw(update).close('}');
+        let own = SelfPart { caps: &caps };
+        let shown = tailnet.shown(member.node.id).unwrap_or(&member.node);
+        let domain = &self.settings.dns.base_domain;
+        node::write(json, tailnet, member, shown, domain, form, Some(&own));
+    }
+
+    fn derp_map(&self, version: u16) -> &[u8] {
+        if version >= VERSION_PINNED_CERT { &self.derp_pinned } else { &self.derp_plain }
+    }
+
+    /// A message that says one patch of one node, shared by all viewers.
+    fn patch(&mut self, member: &Member, what: Patch, encoding: Encoding) -> Message {
+        let node = member.node.id;
+        let same = |p: &&SharedPatch| p.node == node && p.what == what && p.encoding == encoding;
+        if let Some(shared) = self.patches.iter().find(same) {
+            return shared.message.clone();
+        }
+        let mut text = Vec::new();
+        let mut json = Json::new(&mut text);
+        json.open('{').key("PeersChangedPatch").open('[');
+        node::write_patch(&mut json, member, what);
+        json.close(']').close('}');
+        let parts = vec![encode(&text, encoding)];
+        // One part in all: the length and the text together.
+        let message = vec![Rc::from(message(parts).concat())];
+        if self.patches.len() >= PATCHES {
+            self.patches.remove(0);
+        }
+        self.patches.push(SharedPatch { node, what, encoding, message: message.clone() });
+        message
+    }
+
+    fn delta(&mut self, view: &mut View, tailnet: &Tailnet) -> Option<Message> {
+        let pending = std::mem::take(&mut view.pending);
+        let mut text = Vec::new();
+        let mut json = Json::new(&mut text);
+        json.open('{');
+        if pending.own {
+            if let Some(member) = tailnet.node(view.viewer) {
+                json.key("Node");
+                self.own_node(&mut json, tailnet, member, view.form());
+            }
+        }
+        if pending.derp {
+            json.key("DERPMap").raw(self.derp_map(view.version));
+        }
+        if pending.dns {
+            json.key("DNSConfig").raw(&self.dns);
+        }
+        self.peers_delta(&mut json, view, tailnet, &pending);
+        if pending.policy || pending.own {
+            let filter = tailnet.packet_filter(view.viewer);
+            if view.filter.as_ref() != Some(&filter) {
+                json.key("PacketFilters").open('{').key("base").raw(&filter).close('}');
+                view.filter = Some(filter);
+            }
+        }
+        json.close('}');
+        if text == b"{}" {
+            return None;
+        }
+        Some(message(vec![encode(&text, view.encoding)]))
+    }
+
+    fn peers_delta(
+        &self,
+        json: &mut Json<'_>,
+        view: &mut View,
+        tailnet: &Tailnet,
+        pending: &view::Pending,
+    ) {
+        let mut removed = pending.removed.clone();
+        let mut changed = pending.nodes.clone();
+        let sees = |member: &Member| {
+            let id = member.node.id;
+            id != view.viewer && tailnet.shown(id).is_some() && tailnet.sees(view.viewer, id)
+        };
+        if pending.policy {
+            for member in tailnet.nodes() {
+                // What a viewer may see of a router depends on the policy as well.
+                if !view.known.has(member.slot) || member.routes().next().is_some() {
+                    changed.add(member.slot);
+                }
+            }
+            let lost = view.known.iter().filter(|s| tailnet.at_slot(*s).is_none_or(|m| !sees(m)));
+            lost.collect::<Vec<_>>().into_iter().for_each(|slot| changed.add(slot));
+        }
+        let mut users = pending.users.clone();
+        let mut upserts = Vec::new();
+        for slot in changed.iter() {
+            let Some(member) = tailnet.at_slot(slot) else { continue };
+            if sees(member) {
+                upserts.push(slot);
+                users.push(owner(member));
+            } else if view.known.has(slot) {
+                removed.push(member.node.id);
+                view.known.take(slot);
+            }
+        }
+        if !upserts.is_empty() {
+            json.key("PeersChanged").open('[');
+            for slot in &upserts {
+                view.known.add(*slot);
+                self.peer(json, tailnet, *slot, view.form());
+            }
+            json.close(']');
+        }
+        // A number that is removed and then used again does not exist: they are never reused.
+        if !removed.is_empty() {
+            json.key("PeersRemoved").open('[');
+            removed.iter().for_each(|id| _ = json.int(id.0 as i64));
+            json.close(']');
+        }
+        let patches = pending
+            .patches
+            .iter()
+            .filter(|(slot, _)| view.known.has(*slot) && !upserts.contains(slot));
+        let mut patches = patches.peekable();
+        if patches.peek().is_some() {
+            json.key("PeersChangedPatch").open('[');
+            for (slot, what) in patches {
+                if let Some(member) = tailnet.at_slot(*slot) {
+                    node::write_patch(json, member, *what);
+                }
+            }
+            json.close(']');
+        }
+        if !users.is_empty() {
+            users.sort_unstable();
+            users.dedup();
+            profiles(json, tailnet, &users);
+        }
+    }
+}
+
+fn owner(member: &Member) -> UserId {
+    member.node.user.filter(|_| !member.node.is_tagged()).unwrap_or(UserId::TAGGED)
+}
+
+fn profiles(json: &mut Json<'_>, tailnet: &Tailnet, users: &[UserId]) {
+    json.key("UserProfiles").open('[');
+    for id in users {
+        write_profile(json, tailnet, *id);
+    }
+    json.close(']');
+}
+
+/// Writes a `tailcfg.UserProfile`, which is also a `tailcfg.Login` but for the provider.
+pub fn write_profile(json: &mut Json<'_>, tailnet: &Tailnet, id: UserId) {
+    json.open('{').key("ID").int(id.0 as i64);
+    match tailnet.user(id) {
+        Some(user) => {
+            let shown = if user.display_name.is_empty() { &user.name } else { &user.display_name };
+            json.key("LoginName").text(&user.name).key("DisplayName").text(shown);
+            json.key("ProfilePicURL").text(&user.picture_url);
+        }
+        None => {
+            json.key("LoginName").text("tagged-devices").key("DisplayName").text("Tagged Devices");
+        }
+    }
+    json.close('}');
+}
+
+fn encode(text: &[u8], encoding: Encoding) -> Rc<[u8]> {
+    match encoding {
+        Encoding::Plain => text.into(),
+        Encoding::Zstd => {
+            let mut out = Vec::new();
+            zstd::frame(text, &mut out);
+            out.into()
+        }
+    }
+}
+
+/// Puts the length (32 bits, little-endian) before the parts.
+fn message(mut parts: Message) -> Message {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    parts.insert(0, Rc::from((len as u32).to_le_bytes()));
+    parts
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What one or several commands leave to be done: stored, told, or taken back.
 
-use super::change::Change;
+use super::change::{Change, Slot};
 use super::record::{ApiKey, ApiKeyId, AuthKey, AuthKeyId, Node, NodeId, User, UserId};
 use super::write::Write;
 use super::{Member, Tailnet};
@@ -16,6 +16,8 @@ pub struct Batch {
     /// To be told once it is stored, in this order.
     pub changes: Vec<Change>,
     undo: Vec<Undo>,
+    /// Slots of nodes that are gone once this is stored.
+    freed: Vec<Slot>,
 }
 
 impl Batch {
@@ -31,6 +33,10 @@ impl Batch {
         if !self.changes.contains(&change) {
             self.changes.push(change);
         }
+    }
+
+    pub(super) fn free(&mut self, slot: Slot) {
+        self.freed.push(slot);
     }
 
     pub(super) fn undo_node(&mut self, id: NodeId, old: Option<&Member>) {
@@ -64,6 +70,7 @@ enum Undo {
 pub(super) struct InFlight {
     number: u64,
     undo: Vec<Undo>,
+    freed: Vec<Slot>,
 }
 
 impl InFlight {
@@ -83,28 +90,39 @@ impl Tailnet {
         self.batch.number = batch.number + 1;
         if !batch.writes.is_empty() {
             let undo = std::mem::take(&mut batch.undo);
-            self.in_flight.push_back(InFlight { number: batch.number, undo });
+            let freed = std::mem::take(&mut batch.freed);
+            self.in_flight.push_back(InFlight { number: batch.number, undo, freed });
         }
         batch
     }
 
-    /// The writes of the batch are stored.
+    /// The writes of the batch are stored: its changes can be told.
     pub fn settle(&mut self, number: u64) {
-        self.in_flight.retain(|flight| flight.number != number);
+        let Some(at) = self.in_flight.iter().position(|flight| flight.number == number) else {
+            return;
+        };
+        for slot in self.in_flight.remove(at).map(|flight| flight.freed).unwrap_or_default() {
+            self.free_slot(slot);
+        }
     }
 
     /// The writes of the batch could not be stored: the state becomes what it was before it.
     ///
     /// Batches behind it were planned on what is now taken back, so they are undone too, and
-    /// their commits must fail. Returns what to tell viewers that may have seen a part of it.
-    pub fn undo(&mut self, number: u64) -> Vec<Change> {
-        let mut changes = Vec::new();
+    /// their commits must fail. `changes` are the batch's own: those of what is not stored remain
+    /// true. Returns what to tell viewers.
+    pub fn undo(&mut self, number: u64, mut changes: Vec<Change>) -> Vec<Change> {
         while let Some(flight) = self.in_flight.pop_back_if(|flight| flight.number >= number) {
             for undo in flight.undo.into_iter().rev() {
                 changes.extend(self.revert(undo));
             }
         }
         self.elect();
+        let is_gone = |change: &Change| match change {
+            Change::NodeGone { id, .. } => !self.nodes.contains_key(id),
+            _ => true,
+        };
+        changes.retain(is_gone);
         changes
     }
 
@@ -120,17 +138,15 @@ impl Tailnet {
                 if self.nodes.contains_key(&id) {
                     self.replace(old.node);
                 } else {
-                    let (online, live) = (old.online, old.live);
-                    self.insert(old.node, old.soft);
-                    if let Some(member) = self.nodes.get_mut(&id) {
-                        member.online = online;
-                        member.live = live;
-                    }
+                    // Its slot is not free before the deletion is stored.
+                    self.index(&old.node);
+                    self.nodes.insert(id, *old);
                 }
                 return Some(Change::Node(id));
             }
             Undo::Node(id, None) => {
                 let slot = self.remove(id)?.slot;
+                self.free_slot(slot);
                 return Some(Change::NodeGone { id, slot });
             }
         }

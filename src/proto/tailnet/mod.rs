@@ -8,6 +8,7 @@
 //!
 //! Clock and randomness come in as arguments, so the same commands give the same state.
 
+mod access;
 mod address;
 mod batch;
 pub mod change;
@@ -133,8 +134,7 @@ pub struct Tailnet {
     by_key: BTreeMap<NodeKey, NodeId>,
     names: BTreeSet<String>,
     pool: Pool,
-    free_slots: BTreeSet<Slot>,
-    slots: u32,
+    by_slot: Vec<Option<NodeId>>,
     logins: Logins,
     primaries: BTreeMap<Prefix, NodeId>,
     /// Nodes whose soft part is newer than what is stored.
@@ -157,8 +157,7 @@ impl Tailnet {
             by_key: BTreeMap::new(),
             names: BTreeSet::new(),
             pool: Pool::default(),
-            free_slots: BTreeSet::new(),
-            slots: 0,
+            by_slot: Vec::new(),
             logins: Logins::default(),
             primaries: BTreeMap::new(),
             unsaved: BTreeSet::new(),
@@ -237,7 +236,17 @@ impl Tailnet {
 
     /// How many slots have ever been in use at once: the bits a set of nodes needs.
     pub fn slots(&self) -> u32 {
-        self.slots
+        self.by_slot.len() as u32
+    }
+
+    /// The node in a slot.
+    pub fn at_slot(&self, slot: Slot) -> Option<&Member> {
+        self.nodes.get(self.by_slot.get(slot.0 as usize)?.as_ref()?)
+    }
+
+    /// Whether a batch is being stored.
+    pub fn is_storing(&self) -> bool {
+        !self.in_flight.is_empty()
     }
 
     fn next_id(&mut self, of: impl FnOnce(&mut NextIds) -> &mut u64) -> u64 {
@@ -251,23 +260,34 @@ impl Tailnet {
 
     /// Puts a node and all that points to it in place; the key, name and addresses are free.
     fn insert(&mut self, node: Node, soft: Soft) {
-        let slot = self.free_slots.pop_first().unwrap_or_else(|| {
-            self.slots += 1;
-            Slot(self.slots - 1)
+        let free = self.by_slot.iter().position(Option::is_none);
+        let at = free.unwrap_or_else(|| {
+            self.by_slot.push(None);
+            self.by_slot.len() - 1
         });
+        if let Some(place) = self.by_slot.get_mut(at) {
+            *place = Some(node.id);
+        }
+        let slot = Slot(at as u32);
         let live = Live { left_at: soft.last_seen, ..Live::default() };
         self.index(&node);
         let id = node.id;
         self.nodes.insert(id, Member { node, soft, slot, online: false, expired: false, live });
     }
 
-    /// Takes a node out of the state.
+    /// Takes a node out of the state; its slot stays taken.
     fn remove(&mut self, id: NodeId) -> Option<Member> {
         let member = self.nodes.remove(&id)?;
         self.unindex(&member.node);
-        self.free_slots.insert(member.slot);
         self.unsaved.remove(&id);
         Some(member)
+    }
+
+    /// Gives a slot to the next node; the changes that name it are told before that comes.
+    fn free_slot(&mut self, slot: Slot) {
+        if let Some(place) = self.by_slot.get_mut(slot.0 as usize) {
+            *place = None;
+        }
     }
 
     /// Replaces what is stored of a node.

@@ -57,6 +57,7 @@ impl Tailnet {
         self.batch.undo_node(id, Some(member));
         self.batch.write(Write::DeleteNode(id));
         self.batch.tell(Change::NodeGone { id, slot });
+        self.batch.free(slot);
         self.remove(id);
         self.elect();
         Ok(())

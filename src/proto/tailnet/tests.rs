@@ -348,18 +348,19 @@ fn nothing_is_shown_before_it_is_stored() {
     let two = w.tailnet.take_batch();
     assert_eq!(w.tailnet.shown(id).unwrap().name, "host1");
     // The first commit fails, and takes the second with it.
-    assert_eq!(w.tailnet.undo(one.number), [Change::Node(id), Change::Node(id)]);
-    assert!(w.tailnet.undo(two.number).is_empty());
+    assert_eq!(w.tailnet.undo(one.number, Vec::new()), [Change::Node(id), Change::Node(id)]);
+    assert!(w.tailnet.undo(two.number, Vec::new()).is_empty());
     assert_eq!(w.tailnet.node(id).unwrap().node.name, "host1");
     w.tailnet.rename_node(id, "one").unwrap();
     w.commit();
     w.tailnet.delete_node(id).unwrap();
     let gone = w.tailnet.take_batch();
-    w.tailnet.undo(gone.number);
+    let told = w.tailnet.undo(gone.number, gone.changes);
+    assert_eq!(told, [Change::Node(id)]);
     assert_eq!(w.tailnet.node_by_key(&node_key(1)).unwrap().node.name, "one");
     let failed = w.join(2, &key);
     let batch = w.tailnet.take_batch();
-    w.tailnet.undo(batch.number);
+    w.tailnet.undo(batch.number, batch.changes);
     assert!(w.tailnet.node(failed).is_none());
     assert_eq!(w.join(3, &key).0, failed.0 + 1, "numbers are not used again");
     assert_eq!(w.tailnet.node_by_key(&node_key(3)).unwrap().node.v4.unwrap().octets()[3], 2);

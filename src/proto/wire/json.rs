@@ -38,6 +38,12 @@ impl<'a> Json<'a> {
         self
     }
 
+    /// `:` behind a string that is a member's name.
+    pub fn colon(&mut self) -> &mut Self {
+        self.out.push(b':');
+        self
+    }
+
     /// A string, escaped as JSON wants it.
     pub fn string(&mut self, text: &str) -> &mut Self {
         self.comma();

@@ -1,0 +1,172 @@
+//! One map stream: what it was told, and what it has still to be told.
+
+use std::rc::Rc;
+
+use super::Encoding;
+use super::bits::Slots;
+use super::node::Form;
+use crate::tailnet::Tailnet;
+use crate::tailnet::change::{Change, Patch, Slot};
+use crate::tailnet::record::{NodeId, UserId};
+use crate::wire::key::NodeKey;
+
+/// One map stream of one node.
+#[derive(Debug)]
+pub struct View {
+    /// Whose stream it is.
+    pub viewer: NodeId,
+    pub(super) key: NodeKey,
+    pub(super) version: u16,
+    pub(super) encoding: Encoding,
+    pub(super) sent: bool,
+    pub(super) gone: bool,
+    pub(super) ended: bool,
+    pub(super) known: Slots,
+    pub(super) pending: Pending,
+    pub(super) filter: Option<Rc<[u8]>>,
+}
+
+/// What a view has still to be told.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub(super) own: bool,
+    pub(super) derp: bool,
+    pub(super) dns: bool,
+    pub(super) policy: bool,
+    pub(super) nodes: Slots,
+    pub(super) patches: Vec<(Slot, Patch)>,
+    pub(super) removed: Vec<NodeId>,
+    pub(super) users: Vec<UserId>,
+}
+
+impl View {
+    /// A stream that has been told nothing yet.
+    pub fn new(viewer: NodeId, key: NodeKey, version: u16, zstd: bool) -> Self {
+        Self {
+            viewer,
+            key,
+            version,
+            encoding: if zstd { Encoding::Zstd } else { Encoding::Plain },
+            sent: false,
+            gone: false,
+            ended: false,
+            known: Slots::default(),
+            pending: Pending::default(),
+            filter: None,
+        }
+    }
+
+    /// Whether its messages are zstd frames.
+    pub fn zstd(&self) -> bool {
+        self.encoding == Encoding::Zstd
+    }
+
+    /// Whether the last message was the last: the node is gone.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Marks what a change means to this view; whether there is anything to tell.
+    pub fn note(&mut self, tailnet: &Tailnet, change: &Change) -> bool {
+        if !self.sent {
+            // Its first message will say it all.
+            if let Change::NodeGone { id, .. } = change {
+                self.gone |= *id == self.viewer;
+            }
+            return self.gone;
+        }
+        match change {
+            Change::Login(_) => return false,
+            Change::Node(id) if *id == self.viewer => self.pending.own = true,
+            Change::Node(id) => {
+                let Some(member) = tailnet.node(*id) else { return false };
+                if !self.known.has(member.slot) && !tailnet.sees(self.viewer, *id) {
+                    return false;
+                }
+                self.pending.nodes.add(member.slot);
+            }
+            Change::NodeGone { id, .. } if *id == self.viewer => self.gone = true,
+            Change::NodeGone { id, slot } => {
+                self.pending.nodes.take(*slot);
+                self.pending.patches.retain(|(patched, _)| patched != slot);
+                if !self.known.take(*slot) {
+                    return false;
+                }
+                self.pending.removed.push(*id);
+            }
+            Change::Patch(id, _) if *id == self.viewer => return false,
+            Change::Patch(id, what) => {
+                let Some(member) = tailnet.node(*id) else { return false };
+                if !self.known.has(member.slot) {
+                    return false;
+                }
+                self.pending.patch(member.slot, *what);
+            }
+            Change::Policy => self.pending.policy = true,
+            Change::User(id) => {
+                let owns = |slot| tailnet.at_slot(slot).is_some_and(|m| m.node.user == Some(*id));
+                let own = tailnet.node(self.viewer).is_some_and(|m| m.node.user == Some(*id));
+                if !own && !self.known.iter().any(owns) {
+                    return false;
+                }
+                self.pending.users.push(*id);
+            }
+        }
+        true
+    }
+
+    /// The DNS settings changed.
+    pub fn note_dns(&mut self) {
+        self.pending.dns = self.sent;
+    }
+
+    /// The DERP map changed.
+    pub fn note_derp(&mut self) {
+        self.pending.derp = self.sent;
+    }
+
+    /// Whether there is anything to tell.
+    pub fn has_news(&self) -> bool {
+        !self.ended && (self.gone || !self.sent || !self.pending.is_empty())
+    }
+
+    pub(super) fn form(&self) -> Form {
+        Form::of(self.version)
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.ended = true;
+        self.gone = false;
+        self.pending.clear();
+    }
+}
+
+impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        !(self.own || self.derp || self.dns || self.policy)
+            && self.nodes.is_empty()
+            && self.patches.is_empty()
+            && self.removed.is_empty()
+            && self.users.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The patch, if that is all there is to tell.
+    pub(super) fn only_patch(&self) -> Option<(Slot, Patch)> {
+        let [patch] = self.patches[..] else { return None };
+        let rest = self.own || self.derp || self.dns || self.policy;
+        let alone =
+            !rest && self.nodes.is_empty() && self.removed.is_empty() && self.users.is_empty();
+        alone.then_some(patch)
+    }
+
+    fn patch(&mut self, slot: Slot, what: Patch) {
+        match self.patches.iter_mut().find(|(patched, _)| *patched == slot) {
+            Some((_, before)) => *before = before.and(what),
+            None => self.patches.push((slot, what)),
+        }
+    }
+}
