@@ -3,3 +3,4 @@
 pub mod admin;
 pub mod answer;
 pub mod pages;
+pub mod relay;
