@@ -25,6 +25,12 @@ pub fn raise_descriptor_limit() -> usize {
     usize::try_from(reached.min(DESCRIPTORS)).unwrap_or(usize::MAX)
 }
 
+/// Whether an error says that the kernel knows no such address family: IPv6 can be left out.
+pub fn no_such_family(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT))
+}
+
 /// Whether an error of `accept` or `socket` says that there are no descriptors left.
 pub fn out_of_descriptors(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
@@ -43,6 +49,11 @@ pub fn set_user_timeout(socket: &impl AsFd, limit: Duration) -> io::Result<()> {
     Ok(sockopt::set_tcp_user_timeout(socket, millis)?)
 }
 
+/// What [`set_user_timeout`] set, in milliseconds.
+pub fn user_timeout(socket: &impl AsFd) -> io::Result<u32> {
+    Ok(sockopt::tcp_user_timeout(socket)?)
+}
+
 /// Probes a silent TCP peer after `idle`, then every `interval`, and gives it up after `count`
 /// unanswered probes. Whole seconds, at least one.
 pub fn set_keepalive(
@@ -55,6 +66,12 @@ pub fn set_keepalive(
     sockopt::set_tcp_keepidle(socket, idle)?;
     sockopt::set_tcp_keepintvl(socket, interval)?;
     Ok(sockopt::set_tcp_keepcnt(socket, count)?)
+}
+
+/// The idle time [`set_keepalive`] set, in seconds.
+pub fn keepalive_idle(socket: &impl AsFd) -> io::Result<u32> {
+    let idle = sockopt::tcp_keepidle(socket)?;
+    Ok(u32::try_from(idle.as_secs()).unwrap_or(u32::MAX))
 }
 
 /// Holds small writes back until `false` is set or 200 ms pass (`TCP_CORK`).
