@@ -1,1 +1,29 @@
 //! The access policy: document, checks, and what it compiles to.
+//!
+//! [`Policy::parse`] reads and checks a document, [`Compiled`] applies it to the users and nodes
+//! there are. The language is that of the hosted service (its documentation: "Syntax reference for
+//! the tailnet policy file") as far as a server of one's own can have it.
+
+mod alias;
+mod bits;
+mod compiled;
+mod document;
+mod error;
+mod filter;
+mod ports;
+mod range;
+mod rule;
+mod source;
+mod subject;
+mod tag;
+mod walk;
+
+pub use compiled::{Compiled, RouteUse};
+pub use document::{MAX_TEXT, Policy};
+pub use error::Error;
+pub use filter::Filter;
+pub use ports::Ports;
+pub use subject::{Person, Subject};
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 pub mod derp;
 pub mod h2;
 pub mod http1;
+pub mod hujson;
 pub mod json;
 pub mod key;
 pub mod noise;

@@ -1,0 +1,276 @@
+//! Aliases: what a policy calls nodes, people and addresses.
+
+use std::net::IpAddr;
+
+use crate::wire::prefix::Prefix;
+
+use super::error::Fault;
+use super::walk::At;
+
+/// What an alias stands for, names resolved as far as the document alone can.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Alias {
+    /// `*` where anything is meant: destinations and targets.
+    All,
+    /// `*` as a source: the tailnet's ranges and its approved subnet routes.
+    Wild,
+    /// `autogroup:danger-all`: any address, even from outside the tailnet.
+    Danger,
+    /// `autogroup:internet`.
+    Internet,
+    /// `autogroup:self`: the nodes of the source's own user.
+    Own,
+    /// `autogroup:member`: nodes that belong to users.
+    Member,
+    /// `autogroup:tagged`.
+    Tagged,
+    /// A user's name (with a trailing `@`), email or provider identifier.
+    User(String),
+    /// `user:*@domain`: the users whose email is in the domain; kept without the `@`.
+    Domain(String),
+    /// A group, by its place among the groups.
+    Group(usize),
+    /// `tag:x`, the prefix included.
+    Tag(String),
+    /// An address, a prefix, or a host by name.
+    Prefix(Prefix),
+}
+
+impl Alias {
+    /// Whether nodes are in it for what they are, and not for their addresses.
+    pub(super) fn is_identity(&self) -> bool {
+        matches!(
+            self,
+            Self::Member
+                | Self::Tagged
+                | Self::User(_)
+                | Self::Domain(_)
+                | Self::Group(_)
+                | Self::Tag(_)
+        )
+    }
+}
+
+/// Where an alias stands: not every form is good everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// `src` of an ACL or a grant.
+    Source,
+    /// `dst` of an ACL or a grant.
+    Destination,
+    /// An owner of a tag, or an approver of routes.
+    Owner,
+    /// A member of a group.
+    Member,
+}
+
+/// The names that a document defines.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) groups: Vec<Group>,
+    pub(super) hosts: Vec<(String, Prefix)>,
+    pub(super) tags: Vec<String>,
+}
+
+/// A group of users.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) name: String,
+    pub(super) members: Vec<Alias>,
+}
+
+impl Names {
+    /// Reads the alias `text`, which is all or the front of the string at `at`.
+    pub(super) fn alias(&self, at: &At<'_>, text: &str, role: Role) -> Result<Alias, Fault> {
+        self.read(text, role).and_then(|alias| allowed(alias, text, role)).map_err(|m| at.fault(m))
+    }
+
+    fn read(&self, text: &str, role: Role) -> Result<Alias, String> {
+        if text == "*" {
+            return Ok(if role == Role::Source { Alias::Wild } else { Alias::All });
+        }
+        if text.starts_with("group:") {
+            let group = self.groups.iter().position(|g| g.name == text);
+            return group
+                .map(Alias::Group)
+                .ok_or_else(|| format!("group not defined in policy: \"{text}\""));
+        }
+        if text.starts_with("tag:") {
+            tag_name(text)?;
+            let known = self.tags.iter().any(|tag| tag == text);
+            return if known {
+                Ok(Alias::Tag(text.to_owned()))
+            } else {
+                Err(format!("tag not found: \"{text}\"; tags are defined in tagOwners"))
+            };
+        }
+        if let Some(name) = text.strip_prefix("autogroup:") {
+            return autogroup(name);
+        }
+        if let Some(domain) = text.strip_prefix("user:*@") {
+            return if domain.is_empty() {
+                Err(format!("invalid alias format \"{text}\": a domain is expected after the @"))
+            } else {
+                Ok(Alias::Domain(domain.to_owned()))
+            };
+        }
+        if let Some(prefix) = prefix(text) {
+            return Ok(Alias::Prefix(prefix));
+        }
+        if text.contains('@') {
+            return Ok(Alias::User(text.to_owned()));
+        }
+        if let Some((_, prefix)) = self.hosts.iter().find(|(name, _)| name == text) {
+            return Ok(Alias::Prefix(*prefix));
+        }
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if !text.is_empty() && text.bytes().all(plain) {
+            return Err(format!(
+                "host not defined in policy: \"{text}\" (a user's name is written with @: \"{text}@\")"
+            ));
+        }
+        Err(format!(
+            "invalid alias format \"{text}\": a user (with @), group:, tag:, autogroup:, host, \
+             address or prefix is expected"
+        ))
+    }
+}
+
+/// An address or a prefix; bits behind the length are cut off, as the hosted service does.
+pub(super) fn prefix(text: &str) -> Option<Prefix> {
+    match text.split_once('/') {
+        None => text.parse::<IpAddr>().ok().map(Prefix::single),
+        Some((addr, bits)) if bits.bytes().all(|b| b.is_ascii_digit()) => {
+            Prefix::new(addr.parse().ok()?, bits.parse().ok()?)
+        }
+        Some(_) => None,
+    }
+}
+
+/// Refuses what can't be a tag's name.
+pub(super) fn tag_name(text: &str) -> Result<(), String> {
+    let Some(name) = text.strip_prefix("tag:") else {
+        return Err(format!("tag must start with 'tag:': \"{text}\""));
+    };
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return Err(format!("tag names must start with a letter, after 'tag:': \"{text}\""));
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if name.bytes().all(plain) {
+        Ok(())
+    } else {
+        Err(format!("tag names may have letters, digits and dashes only: \"{text}\""))
+    }
+}
+
+fn autogroup(name: &str) -> Result<Alias, String> {
+    const ROLES: [&str; 8] = [
+        "admin",
+        "owner",
+        "it-admin",
+        "network-admin",
+        "billing-admin",
+        "auditor",
+        "shared",
+        "members",
+    ];
+    match name {
+        "internet" => Ok(Alias::Internet),
+        "self" => Ok(Alias::Own),
+        "member" => Ok(Alias::Member),
+        "tagged" => Ok(Alias::Tagged),
+        "danger-all" => Ok(Alias::Danger),
+        "nonroot" => Err("autogroup:nonroot can only be used in the users of SSH rules".into()),
+        _ if ROLES.contains(&name) => Err(format!("autogroup not supported: \"autogroup:{name}\"")),
+        _ => Err(format!("unknown autogroup \"autogroup:{name}\"")),
+    }
+}
+
+/// Refuses an alias where it makes no sense.
+fn allowed(alias: Alias, text: &str, role: Role) -> Result<Alias, String> {
+    let refused = match (role, &alias) {
+        (Role::Source, Alias::Own) => {
+            Some("\"autogroup:self\" not valid on the src side of a rule".to_owned())
+        }
+        (Role::Source, Alias::Internet) => {
+            Some("autogroup:internet can only be used in ACL destinations".to_owned())
+        }
+        (Role::Destination, Alias::Danger) => {
+            Some("cannot use autogroup:danger-all as a dst".to_owned())
+        }
+        (Role::Owner, Alias::User(_) | Alias::Domain(_) | Alias::Group(_) | Alias::Tag(_)) => None,
+        (Role::Owner, Alias::Member) => None,
+        (Role::Owner, _) => {
+            Some(format!("invalid owner format \"{text}\": a user, group: or tag: is expected"))
+        }
+        (Role::Member, Alias::User(_) | Alias::Domain(_)) => None,
+        (Role::Member, Alias::Group(_)) => {
+            Some(format!("\"{text}\": group members cannot be recursive"))
+        }
+        (Role::Member, _) => Some(format!("username must contain @, got: \"{text}\"")),
+        _ => None,
+    };
+    refused.map_or(Ok(alias), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names {
+            groups: vec![Group { name: "group:a".into(), members: vec![] }],
+            hosts: vec![("web".into(), prefix("10.0.0.1").unwrap())],
+            tags: vec!["tag:x".into()],
+        }
+    }
+
+    #[test]
+    fn forms() {
+        let p = |text: &str| Alias::Prefix(prefix(text).unwrap());
+        for (text, role, alias) in [
+            ("*", Role::Source, Alias::Wild),
+            ("*", Role::Destination, Alias::All),
+            ("group:a", Role::Source, Alias::Group(0)),
+            ("tag:x", Role::Destination, Alias::Tag("tag:x".into())),
+            ("autogroup:member", Role::Source, Alias::Member),
+            ("autogroup:self", Role::Destination, Alias::Own),
+            ("autogroup:danger-all", Role::Source, Alias::Danger),
+            ("user:*@a.b", Role::Source, Alias::Domain("a.b".into())),
+            ("a@b.c", Role::Member, Alias::User("a@b.c".into())),
+            ("a@", Role::Owner, Alias::User("a@".into())),
+            ("web", Role::Source, p("10.0.0.1")),
+            ("10.0.0.7/8", Role::Source, p("10.0.0.0/8")),
+            ("fd00::1", Role::Destination, p("fd00::1/128")),
+        ] {
+            assert_eq!(names().read(text, role).and_then(|a| allowed(a, text, role)), Ok(alias));
+        }
+    }
+
+    #[test]
+    fn refused() {
+        for (text, role, why) in [
+            ("group:b", Role::Source, "group not defined in policy"),
+            ("tag:y", Role::Source, "tag not found"),
+            ("tag:1", Role::Source, "must start with a letter"),
+            ("tag:a b", Role::Source, "letters, digits and dashes"),
+            ("db", Role::Source, "host not defined in policy"),
+            ("", Role::Source, "invalid alias format"),
+            ("%x%", Role::Source, "invalid alias format"),
+            ("user:*@", Role::Source, "a domain is expected"),
+            ("autogroup:x", Role::Source, "unknown autogroup"),
+            ("autogroup:shared", Role::Source, "autogroup not supported"),
+            ("autogroup:nonroot", Role::Source, "users of SSH rules"),
+            ("autogroup:self", Role::Source, "not valid on the src side"),
+            ("autogroup:internet", Role::Source, "only be used in ACL destinations"),
+            ("autogroup:danger-all", Role::Destination, "as a dst"),
+            ("10.0.0.1", Role::Owner, "invalid owner format"),
+            ("group:a", Role::Member, "cannot be recursive"),
+            ("tag:x", Role::Member, "username must contain @"),
+        ] {
+            let result = names().read(text, role).and_then(|a| allowed(a, text, role));
+            let error = result.unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

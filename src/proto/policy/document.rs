@@ -1,0 +1,245 @@
+//! The document as it is written, checked and in typed form.
+
+use std::collections::BTreeMap;
+
+use crate::wire::hujson;
+use crate::wire::prefix::Prefix;
+
+use super::alias::{self, Alias, Group, Names, Role};
+use super::error::{Error, Fault};
+use super::rule::{self, Rule};
+use super::walk::At;
+
+/// The longest text that is read as a policy. The hosted service stops at about half of it.
+pub const MAX_TEXT: usize = 2 << 20;
+
+/// The members that are understood.
+const KNOWN: [&str; 12] = [
+    "groups",
+    "hosts",
+    "tagOwners",
+    "acls",
+    "grants",
+    "autoApprovers",
+    "randomizeClientPort",
+    "nodeAttrs",
+    "ssh",
+    "tests",
+    "sshTests",
+    "postures",
+];
+
+/// The members that are not acted on yet. A rule that is ignored is an open door, so a document
+/// that has one of them is refused.
+const UNSUPPORTED: [&str; 5] = ["nodeAttrs", "ssh", "tests", "sshTests", "postures"];
+
+/// A checked policy, which does not know yet which users and nodes there are.
+#[derive(Debug, Default)]
+pub struct Policy {
+    pub(super) names: Names,
+    /// Who may give each tag, sorted by tag.
+    pub(super) owners: Vec<(String, Vec<Alias>)>,
+    pub(super) approvers: Vec<(Prefix, Vec<Alias>)>,
+    pub(super) exit_approvers: Vec<Alias>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) table: Table,
+    pub(super) randomize_client_port: bool,
+}
+
+/// The aliases and sources of all rules, each kept once.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) aliases: Vec<Alias>,
+    /// Lists of places in `aliases`, sorted.
+    pub(super) sources: Vec<Vec<usize>>,
+    alias_places: BTreeMap<Alias, usize>,
+    source_places: BTreeMap<Vec<usize>, usize>,
+}
+
+impl Table {
+    pub(super) fn alias(&mut self, alias: Alias) -> usize {
+        let next = self.aliases.len();
+        let place = *self.alias_places.entry(alias.clone()).or_insert(next);
+        if place == next {
+            self.aliases.push(alias);
+        }
+        place
+    }
+
+    pub(super) fn source(&mut self, mut aliases: Vec<usize>) -> usize {
+        aliases.sort_unstable();
+        aliases.dedup();
+        let next = self.sources.len();
+        let place = *self.source_places.entry(aliases.clone()).or_insert(next);
+        if place == next {
+            self.sources.push(aliases);
+        }
+        place
+    }
+}
+
+impl Policy {
+    /// Reads and checks a policy (HuJSON, at most [`MAX_TEXT`] bytes).
+    ///
+    /// An error names the place and what is expected there.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if text.len() > MAX_TEXT {
+            let message = format!("the policy is longer than {MAX_TEXT} bytes");
+            return Err(Error { line: 0, column: 0, path: String::new(), message });
+        }
+        let mut bytes = text.as_bytes().to_vec();
+        let fault = |error: hujson::SyntaxError| {
+            Fault { offset: error.offset, path: String::new(), message: error.to_string() }
+                .locate(text)
+        };
+        hujson::standardise(&mut bytes).map_err(fault)?;
+        // Blanking replaces whole comments by spaces, so it can't split a character.
+        let json = String::from_utf8_lossy(&bytes);
+        let value = hujson::parse(&json).map_err(fault)?;
+        read(&At::root(&value)).map_err(|fault| fault.locate(text))
+    }
+
+    /// Whether the tag is one that nodes can have.
+    pub fn defines_tag(&self, tag: &str) -> bool {
+        self.names.tags.iter().any(|known| known == tag)
+    }
+
+    /// Whether every client is to choose its port at random (`randomizeClientPort`).
+    pub fn randomizes_client_port(&self) -> bool {
+        self.randomize_client_port
+    }
+}
+
+fn read(root: &At<'_>) -> Result<Policy, Fault> {
+    if root.is_null() {
+        return Err(root.expected("an object"));
+    }
+    root.only(&KNOWN)?;
+    for name in UNSUPPORTED {
+        if let Some(at) = root.member(name)? {
+            return Err(at.fault(format!("\"{name}\" is not supported yet; remove it")));
+        }
+    }
+    let mut policy = Policy::default();
+    policy.names.hosts = hosts(root)?;
+    policy.names.groups = groups(root)?;
+    policy.names.tags = tags(root)?;
+    policy.owners = owners(root, &policy.names)?;
+    if let Some(at) = root.member("autoApprovers")? {
+        approvers(&at, &mut policy)?;
+    }
+    if let Some(at) = root.member("randomizeClientPort")? {
+        policy.randomize_client_port = at.boolean()?;
+    }
+    let (acls, grants) = (root.member("acls")?, root.member("grants")?);
+    if let Some(at) = &acls {
+        for (index, at) in at.items()?.enumerate() {
+            rule::acl(&at, index, &policy.names, &mut policy.table, &mut policy.rules)?;
+        }
+    }
+    if let Some(at) = &grants {
+        for (index, at) in at.items()?.enumerate() {
+            rule::grant(&at, index, &policy.names, &mut policy.table, &mut policy.rules)?;
+        }
+    }
+    if acls.is_none() && grants.is_none() {
+        policy.rules.push(rule::default(&mut policy.table));
+    }
+    Ok(policy)
+}
+
+fn hosts(root: &At<'_>) -> Result<Vec<(String, Prefix)>, Fault> {
+    let mut hosts = Vec::new();
+    let Some(at) = root.member("hosts")? else { return Ok(hosts) };
+    for (name, at) in at.members()? {
+        if name.is_empty() || name.contains([':', '@', '*', '/']) || alias::prefix(name).is_some() {
+            return Err(at.fault(format!(
+                "a host's name may have no ':', '@', '*' or '/' and be no address: \"{name}\""
+            )));
+        }
+        let text = at.text()?;
+        let prefix = alias::prefix(text).ok_or_else(|| {
+            at.fault(format!(
+                "hostname contains invalid IP address: \"{text}\"; an address or a prefix is expected"
+            ))
+        })?;
+        hosts.push((name.to_owned(), prefix));
+    }
+    Ok(hosts)
+}
+
+fn groups(root: &At<'_>) -> Result<Vec<Group>, Fault> {
+    let Some(at) = root.member("groups")? else { return Ok(Vec::new()) };
+    // All names first, so that a group among the members is told from a misspelt user.
+    let mut names = Names::default();
+    for (name, at) in at.members()? {
+        if !name.starts_with("group:") || name == "group:" {
+            return Err(at.fault(format!("group must start with 'group:', got: \"{name}\"")));
+        }
+        names.groups.push(Group { name: name.to_owned(), members: Vec::new() });
+    }
+    let mut groups = Vec::new();
+    for (name, at) in at.members()? {
+        let items = at.items().map_err(|_| at.expected("group value must be an array of users"))?;
+        let mut members = Vec::new();
+        for at in items {
+            let text = at.text()?;
+            if text.starts_with("group:") {
+                return Err(at.fault(format!("\"{text}\": group members cannot be recursive")));
+            }
+            if !text.contains('@') {
+                return Err(at.fault(format!("username must contain @, got: \"{text}\"")));
+            }
+            members.push(names.alias(&at, text, Role::Member)?);
+        }
+        groups.push(Group { name: name.to_owned(), members });
+    }
+    Ok(groups)
+}
+
+fn tags(root: &At<'_>) -> Result<Vec<String>, Fault> {
+    let Some(at) = root.member("tagOwners")? else { return Ok(Vec::new()) };
+    let mut tags = Vec::new();
+    for (name, at) in at.members()? {
+        alias::tag_name(name).map_err(|message| at.fault(message))?;
+        tags.push(name.to_owned());
+    }
+    Ok(tags)
+}
+
+fn owners(root: &At<'_>, names: &Names) -> Result<Vec<(String, Vec<Alias>)>, Fault> {
+    let Some(at) = root.member("tagOwners")? else { return Ok(Vec::new()) };
+    let mut owners = Vec::new();
+    for (name, at) in at.members()? {
+        let list = list(&at, names).map_err(|mut fault| {
+            if fault.message.starts_with("tag not found") {
+                fault.message =
+                    format!("tag \"{name}\" references undefined tag: {}", fault.message);
+            }
+            fault
+        })?;
+        owners.push((name.to_owned(), list));
+    }
+    owners.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(owners)
+}
+
+fn approvers(at: &At<'_>, policy: &mut Policy) -> Result<(), Fault> {
+    at.only(&["routes", "exitNode"])?;
+    if let Some(at) = at.member("routes")? {
+        for (name, at) in at.members()? {
+            let prefix = alias::prefix(name).ok_or_else(|| {
+                at.fault(format!("\"{name}\" is no prefix; such as 10.0.0.0/8 is expected"))
+            })?;
+            policy.approvers.push((prefix, list(&at, &policy.names)?));
+        }
+    }
+    if let Some(at) = at.member("exitNode")? {
+        policy.exit_approvers = list(&at, &policy.names)?;
+    }
+    Ok(())
+}
+
+fn list(at: &At<'_>, names: &Names) -> Result<Vec<Alias>, Fault> {
+    at.items()?.map(|at| names.alias(&at, at.text()?, Role::Owner)).collect()
+}

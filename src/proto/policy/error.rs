@@ -1,0 +1,48 @@
+//! What is wrong with a policy, and where.
+
+use std::fmt;
+
+use crate::wire::hujson;
+
+/// Why a policy is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The line it is about, from 1; 0 if it is about no place in the text.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+    /// The value it is about, such as `acls[0].src[1]`; may be empty.
+    pub path: String,
+    /// What is wrong and what is expected.
+    pub message: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}, column {}: ", self.line, self.column)?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// An error while only the offset is known.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) offset: usize,
+    pub(super) path: String,
+    pub(super) message: String,
+}
+
+impl Fault {
+    /// The error that it is in `text`.
+    pub(super) fn locate(self, text: &str) -> Error {
+        let (line, column) = hujson::position(text, self.offset);
+        Error { line, column, path: self.path, message: self.message }
+    }
+}

@@ -1,0 +1,278 @@
+//! The sources of rules as lists of addresses, and the filters made of them.
+
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+
+use crate::wire::json::Json;
+use crate::wire::prefix::Prefix;
+
+use super::alias::Alias;
+use super::bits::Bits;
+use super::compiled::{Compiled, Mode};
+use super::filter::{Destination, Filter, FilterRule, render_prefix};
+use super::ports::Ports;
+use super::range;
+use super::rule::Rule;
+use super::subject::Node;
+
+/// What was made before and still holds.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    /// By place in the table's sources.
+    sources: Vec<Option<Sources>>,
+    /// The filters that somebody has, by digest.
+    filters: BTreeMap<u32, Vec<Weak<Filter>>>,
+    /// How many entries of `filters` call for dropping those that nobody has any more.
+    swept: usize,
+}
+
+/// Who may, by one list of aliases.
+#[derive(Clone, Debug)]
+struct Sources {
+    set: Set,
+    /// The JSON array; none if the list is empty. Equal sets share it.
+    json: Option<Rc<[u8]>>,
+}
+
+/// The addresses of a list: two lists of the same addresses are equal, however they are written.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Set {
+    anybody: bool,
+    tailnet: bool,
+    /// Sorted; without the addresses of `members`.
+    prefixes: Vec<Prefix>,
+    /// Places of nodes.
+    members: Bits,
+}
+
+impl Cache {
+    pub(super) fn new(sources: usize) -> Self {
+        Self { sources: vec![None; sources], ..Self::default() }
+    }
+
+    /// Drops what was made of a list.
+    pub(super) fn forget(&mut self, source: usize) {
+        if let Some(slot) = self.sources.get_mut(source) {
+            *slot = None;
+        }
+    }
+
+    /// The filter of the node at a place.
+    pub(super) fn filter(&mut self, compiled: &Compiled, place: Option<usize>) -> Rc<Filter> {
+        let node = place.and_then(|p| compiled.nodes.get(p)).and_then(Option::as_ref);
+        let filter = match node {
+            None => Filter::default(),
+            Some(_) if compiled.mode == Mode::Open => Filter::allow_all(),
+            Some(node) => self.build(compiled, node),
+        };
+        self.intern(filter)
+    }
+
+    /// The equal filter that somebody still has, if there is one.
+    fn intern(&mut self, filter: Filter) -> Rc<Filter> {
+        if self.filters.len() > self.swept {
+            self.filters.retain(|_, bucket| {
+                bucket.retain(|weak| weak.strong_count() > 0);
+                !bucket.is_empty()
+            });
+            self.swept = 64 + 2 * self.filters.len();
+        }
+        let bucket = self.filters.entry(filter.digest()).or_default();
+        bucket.retain(|weak| weak.strong_count() > 0);
+        if let Some(same) = bucket.iter().filter_map(Weak::upgrade).find(|f| **f == filter) {
+            return same;
+        }
+        let filter = Rc::new(filter);
+        bucket.push(Rc::downgrade(&filter));
+        filter
+    }
+
+    fn build(&mut self, compiled: &Compiled, node: &Node) -> Filter {
+        let mut filter = Filter::default();
+        for (place, rule) in compiled.policy.rules.iter().enumerate() {
+            if let Some(ports) = &rule.own {
+                if let Some(sources) = own_sources(compiled, node, place) {
+                    let destinations = addresses(node, ports);
+                    filter.add(sources, &rule.protocols, destinations);
+                }
+            } else if node.all.to.has(place)
+                && let Some(sources) = self.sources(compiled, rule.source)
+            {
+                let destinations = destinations(compiled, node, rule);
+                filter.add(sources, &rule.protocols, destinations);
+            }
+        }
+        filter
+    }
+
+    /// The list at a place in the table's sources.
+    fn sources(&mut self, compiled: &Compiled, source: usize) -> Option<Rc<[u8]>> {
+        if let Some(Some(known)) = self.sources.get(source) {
+            return known.json.clone();
+        }
+        let set = Set::new(compiled, source);
+        let same = self.sources.iter().flatten().find(|other| other.set == set);
+        let json = match same {
+            Some(same) => same.json.clone(),
+            None => set.render(compiled),
+        };
+        if let Some(slot) = self.sources.get_mut(source) {
+            *slot = Some(Sources { set, json: json.clone() });
+        }
+        json
+    }
+}
+
+impl Set {
+    fn new(compiled: &Compiled, source: usize) -> Self {
+        let mut set = Self::default();
+        let table = &compiled.policy.table;
+        let mut identities = Bits::default();
+        for at in table.sources.get(source).into_iter().flatten() {
+            match table.aliases.get(*at) {
+                Some(Alias::Danger | Alias::All) => set.anybody = true,
+                Some(Alias::Wild) => {
+                    set.tailnet = true;
+                    set.prefixes.extend(compiled.subnets.keys());
+                }
+                Some(Alias::Prefix(prefix)) => set.prefixes.push(*prefix),
+                Some(alias) if alias.is_identity() => identities.set(*at, true),
+                _ => {}
+            }
+        }
+        if set.anybody {
+            return Self { anybody: true, ..Self::default() };
+        }
+        let nodes = || compiled.nodes.iter().enumerate();
+        let members = nodes()
+            .filter(|(_, node)| node.as_ref().is_some_and(|node| node.aliases.meets(&identities)));
+        set.members = members.map(|(place, _)| place).collect();
+        set.prefixes.sort_unstable();
+        set.prefixes.dedup();
+        let members = &set.members;
+        let is_member = |prefix: &Prefix| {
+            prefix.is_single()
+                && nodes().any(|(place, node)| {
+                    let own =
+                        node.as_ref().is_some_and(|n| n.addresses().any(|a| a == prefix.addr()));
+                    own && members.has(place)
+                })
+        };
+        set.prefixes.retain(|prefix| !is_member(prefix));
+        set
+    }
+
+    /// The JSON array; sorted, so that equal addresses make equal bytes.
+    fn render(&self, compiled: &Compiled) -> Option<Rc<[u8]>> {
+        let nodes = self.members.iter().filter_map(|place| compiled.nodes.get(place)?.as_ref());
+        let mut prefixes = self.prefixes.clone();
+        prefixes.extend(nodes.flat_map(Node::addresses).map(Prefix::single));
+        prefixes.sort_unstable();
+        let mut out = Vec::new();
+        let mut json = Json::new(&mut out);
+        json.open('[');
+        if self.anybody {
+            json.display(&"*");
+        }
+        if self.tailnet {
+            range::TAILNET.iter().for_each(|range| {
+                json.display(range);
+            });
+        }
+        prefixes.iter().for_each(|prefix| {
+            render_prefix(prefix, &mut json);
+        });
+        json.close(']');
+        (out.len() > 2).then(|| out.into())
+    }
+}
+
+/// The nodes of the node's own user that the rule lets in.
+fn own_sources(compiled: &Compiled, node: &Node, rule: usize) -> Option<Rc<[u8]>> {
+    let mut set = Set::default();
+    for (place, other) in compiled.nodes.iter().enumerate() {
+        let in_rule = |other: &Node| other.shares_user(node) && other.own.from.has(rule);
+        set.members.set(place, other.as_ref().is_some_and(in_rule));
+    }
+    set.render(compiled)
+}
+
+/// What of a rule's destinations concerns the node: its own addresses, and what overlaps with
+/// its routes as the policy writes it.
+fn destinations(compiled: &Compiled, node: &Node, rule: &Rule) -> Vec<(Destination, Ports)> {
+    let mut out = Vec::new();
+    for target in &rule.targets {
+        let found: Vec<Destination> = match compiled.policy.table.aliases.get(target.alias) {
+            Some(Alias::All) => vec![Destination::All],
+            Some(Alias::Internet) if node.is_exit() => {
+                (0..range::INTERNET.len()).map(|i| Destination::Internet(i as u8)).collect()
+            }
+            Some(Alias::Prefix(prefix)) => {
+                let own = node.aliases.has(target.alias);
+                let behind = node.subnets().any(|route| route.overlaps(prefix));
+                let outside = node.routes.iter().any(|r| r.is_exit() && r.covers(prefix))
+                    && range::in_internet(prefix);
+                let concerns = own || behind || outside;
+                concerns.then_some(Destination::Prefix(*prefix)).into_iter().collect()
+            }
+            Some(alias) if alias.is_identity() && node.aliases.has(target.alias) => {
+                out.extend(addresses(node, &target.ports));
+                continue;
+            }
+            _ => continue,
+        };
+        for destination in found {
+            out.extend(target.ports.iter().map(|ports| (destination, *ports)));
+        }
+    }
+    out
+}
+
+fn addresses(node: &Node, ports: &[Ports]) -> Vec<(Destination, Ports)> {
+    let v4 = node.v4.map(Destination::V4);
+    let v6 = node.v6.map(Destination::V6);
+    let own = v4.into_iter().chain(v6);
+    own.flat_map(|destination| ports.iter().map(move |ports| (destination, *ports))).collect()
+}
+
+impl Filter {
+    /// Adds a rule, or its destinations to the rule of the same sources and protocols.
+    fn add(
+        &mut self,
+        sources: Rc<[u8]>,
+        protocols: &[u8],
+        destinations: Vec<(Destination, Ports)>,
+    ) {
+        if destinations.is_empty() {
+            return;
+        }
+        let same = |rule: &&mut FilterRule| {
+            rule.protocols == protocols
+                && (Rc::ptr_eq(&rule.sources, &sources) || rule.sources == sources)
+        };
+        match self.rules.iter_mut().find(same) {
+            Some(rule) => rule.destinations.extend(destinations),
+            None => {
+                self.rules.push(FilterRule {
+                    sources,
+                    protocols: protocols.to_vec(),
+                    destinations,
+                });
+            }
+        }
+    }
+
+    /// A short digest for the search of equal filters.
+    fn digest(&self) -> u32 {
+        self.rules.iter().fold(self.rules.len() as u32, |digest, rule| {
+            let first = rule.destinations.first();
+            let own = match first.map(|(destination, _)| destination) {
+                Some(Destination::V4(a)) => a.to_bits(),
+                Some(Destination::V6(a)) => a.to_bits() as u32,
+                _ => 1,
+            };
+            let ports = first.map_or(0, |(_, p)| u32::from(p.first) << 16 | u32::from(p.last));
+            digest.rotate_left(5) ^ own ^ ports ^ rule.sources.len() as u32
+        })
+    }
+}

@@ -1,0 +1,488 @@
+//! HuJSON: JSON with comments and trailing commas, as people write policies.
+//!
+//! [`standardise`] turns it into JSON without moving a byte, so that an offset into the result is
+//! an offset into what the author wrote. [`parse`] reads JSON into a small tree whose values know
+//! where they stand, for errors that name a line.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// How deep arrays and objects may be nested: far more than a policy needs, little enough for the
+/// stack of a router.
+pub const MAX_DEPTH: usize = 64;
+
+/// Blanks comments and trailing commas; every other byte keeps its value and place.
+///
+/// Comments are `// …` to the end of the line and `/* … */`. What is left may still not be JSON:
+/// [`parse`] tells.
+pub fn standardise(text: &mut [u8]) -> Result<(), SyntaxError> {
+    let mut at = 0;
+    // The last comma that only white space and comments follow, if a value stands before it.
+    let mut comma = None;
+    let mut before = 0;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => at += 1,
+            b'/' => {
+                let end = comment_end(text, at)?;
+                for byte in text.get_mut(at..end).unwrap_or_default() {
+                    if !matches!(*byte, b'\n' | b'\r') {
+                        *byte = b' ';
+                    }
+                }
+                at = end;
+            }
+            b'"' => {
+                at = string_end(text, at)?;
+                (comma, before) = (None, byte);
+            }
+            b',' => {
+                comma = (!matches!(before, 0 | b',' | b'[' | b'{' | b':')).then_some(at);
+                before = byte;
+                at += 1;
+            }
+            _ => {
+                if let (b']' | b'}', Some(blank)) = (byte, comma)
+                    && let Some(comma) = text.get_mut(blank)
+                {
+                    *comma = b' ';
+                }
+                (comma, before) = (None, byte);
+                at += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads one JSON value (RFC 8259) and nothing behind it.
+///
+/// Duplicate names in an object are refused, and nesting beyond [`MAX_DEPTH`].
+pub fn parse(text: &str) -> Result<Value<'_>, SyntaxError> {
+    let mut parser = Parser { text, at: 0 };
+    let value = parser.value(0)?;
+    parser.space();
+    match text.as_bytes().get(parser.at) {
+        None => Ok(value),
+        Some(_) => Err(parser.error("nothing may follow the value")),
+    }
+}
+
+/// Where an offset lies: line and column, both from 1; columns count characters.
+pub fn position(text: &str, offset: usize) -> (u32, u32) {
+    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+    let line = before.iter().filter(|b| **b == b'\n').count();
+    let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+    let column = before.iter().skip(start).filter(|b| **b & 0xc0 != 0x80).count();
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).saturating_add(1);
+    (count(line), count(column))
+}
+
+/// A JSON value and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value<'a> {
+    /// The offset of its first byte.
+    pub start: usize,
+    /// The offset behind its last byte.
+    pub end: usize,
+    /// What it is.
+    pub kind: Kind<'a>,
+}
+
+/// What a value is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind<'a> {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number as it is written.
+    Number(&'a str),
+    /// A string, escapes resolved.
+    String(Cow<'a, str>),
+    /// An array.
+    Array(Vec<Value<'a>>),
+    /// An object, in the order of the text.
+    Object(Vec<Member<'a>>),
+}
+
+/// A member of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// The offset of the name's opening quote.
+    pub start: usize,
+    /// The name, escapes resolved.
+    pub name: Cow<'a, str>,
+    /// The value.
+    pub value: Value<'a>,
+}
+
+impl Value<'_> {
+    /// What it is, in words, for errors.
+    pub fn noun(&self) -> &'static str {
+        match self.kind {
+            Kind::Null => "null",
+            Kind::Bool(_) => "a boolean",
+            Kind::Number(_) => "a number",
+            Kind::String(_) => "a string",
+            Kind::Array(_) => "an array",
+            Kind::Object(_) => "an object",
+        }
+    }
+}
+
+/// Why a text is not HuJSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyntaxError {
+    /// The offset of the byte that is wrong.
+    pub offset: usize,
+    /// What is expected.
+    pub message: Cow<'static, str>,
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SyntaxError {}
+
+fn error(offset: usize, message: &'static str) -> SyntaxError {
+    SyntaxError { offset, message: Cow::Borrowed(message) }
+}
+
+/// The offset behind the comment that starts at `at`.
+fn comment_end(text: &[u8], at: usize) -> Result<usize, SyntaxError> {
+    let rest = text.get(at + 1..).unwrap_or_default();
+    match rest.first() {
+        Some(b'/') => Ok(rest.iter().position(|b| *b == b'\n').map_or(text.len(), |i| at + 1 + i)),
+        Some(b'*') => rest
+            .get(1..)
+            .unwrap_or_default()
+            .windows(2)
+            .position(|pair| pair == b"*/")
+            .map(|i| at + 2 + i + 2)
+            .ok_or_else(|| error(at, "the comment is not closed with */")),
+        _ => Err(error(at, "a comment starts with // or /*")),
+    }
+}
+
+/// The offset behind the string that starts at `at`.
+fn string_end(text: &[u8], at: usize) -> Result<usize, SyntaxError> {
+    let mut end = at + 1;
+    loop {
+        match text.get(end) {
+            None | Some(b'\n') => return Err(error(at, "the string is not closed with \"")),
+            Some(b'"') => return Ok(end + 1),
+            Some(b'\\') => end += 2,
+            Some(_) => end += 1,
+        }
+    }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn value(&mut self, depth: usize) -> Result<Value<'a>, SyntaxError> {
+        self.space();
+        let start = self.at;
+        if depth > MAX_DEPTH {
+            return Err(self.error("arrays and objects are nested too deeply"));
+        }
+        let kind = match self.peek() {
+            Some(b'"') => Kind::String(self.string()?),
+            Some(b'[') => self.array(depth)?,
+            Some(b'{') => self.object(depth)?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            _ => self.word()?,
+        };
+        Ok(Value { start, end: self.at, kind })
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Kind<'a>, SyntaxError> {
+        let mut items = Vec::new();
+        self.at += 1;
+        self.space();
+        if self.eat(b']') {
+            return Ok(Kind::Array(items));
+        }
+        loop {
+            items.push(self.value(depth + 1)?);
+            self.space();
+            if self.eat(b']') {
+                items.shrink_to_fit();
+                return Ok(Kind::Array(items));
+            }
+            if !self.eat(b',') {
+                return Err(self.error("a comma or ] is expected"));
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Kind<'a>, SyntaxError> {
+        let mut members: Vec<Member<'a>> = Vec::new();
+        self.at += 1;
+        self.space();
+        if self.eat(b'}') {
+            return Ok(Kind::Object(members));
+        }
+        loop {
+            self.space();
+            let start = self.at;
+            if self.peek() != Some(b'"') {
+                return Err(self.error("a name in double quotes is expected"));
+            }
+            let name = self.string()?;
+            self.space();
+            if !self.eat(b':') {
+                return Err(self.error("a colon is expected after the name"));
+            }
+            let value = self.value(depth + 1)?;
+            members.push(Member { start, name, value });
+            self.space();
+            if self.eat(b'}') {
+                members.shrink_to_fit();
+                distinct(&members)?;
+                return Ok(Kind::Object(members));
+            }
+            if !self.eat(b',') {
+                return Err(self.error("a comma or } is expected"));
+            }
+        }
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, SyntaxError> {
+        let start = self.at;
+        let end = string_end(self.text.as_bytes(), start)?;
+        let inner = self.text.get(start + 1..end - 1).unwrap_or_default();
+        self.at = end;
+        if let Some(control) = inner.bytes().position(|b| b < 0x20) {
+            return Err(error(start + 1 + control, "a control character needs an escape"));
+        }
+        if inner.contains('\\') { unescape(inner, start + 1) } else { Ok(Cow::Borrowed(inner)) }
+    }
+
+    fn number(&mut self) -> Result<Kind<'a>, SyntaxError> {
+        let start = self.at;
+        self.eat(b'-');
+        let whole = self.digits();
+        let zero = self.text.as_bytes().get(self.at - whole) == Some(&b'0');
+        let mut good = whole > 0 && !(zero && whole > 1);
+        if self.eat(b'.') {
+            good &= self.digits() > 0;
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            let _ = self.eat(b'+') || self.eat(b'-');
+            good &= self.digits() > 0;
+        }
+        match self.text.get(start..self.at) {
+            Some(number) if good => Ok(Kind::Number(number)),
+            _ => Err(error(start, "this is not a number")),
+        }
+    }
+
+    fn digits(&mut self) -> usize {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let count = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        self.at += count;
+        count
+    }
+
+    fn word(&mut self) -> Result<Kind<'a>, SyntaxError> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let words = [
+            (&b"null"[..], Kind::Null),
+            (&b"true"[..], Kind::Bool(true)),
+            (&b"false"[..], Kind::Bool(false)),
+        ];
+        for (word, kind) in words {
+            if rest.starts_with(word) {
+                self.at += word.len();
+                return Ok(kind);
+            }
+        }
+        Err(self.error("a value is expected"))
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let eaten = self.peek() == Some(byte);
+        self.at += usize::from(eaten);
+        eaten
+    }
+
+    fn error(&self, message: &'static str) -> SyntaxError {
+        if self.at >= self.text.len() {
+            return error(self.at, "the text ends too early");
+        }
+        error(self.at, message)
+    }
+}
+
+/// Refuses two members of one name.
+fn distinct(members: &[Member<'_>]) -> Result<(), SyntaxError> {
+    let mut order: Vec<&Member<'_>> = members.iter().collect();
+    order.sort_by(|a, b| a.name.cmp(&b.name).then(a.start.cmp(&b.start)));
+    let pairs = order.iter().zip(order.iter().skip(1));
+    match pairs.filter(|(a, b)| a.name == b.name).map(|(_, b)| b).min_by_key(|b| b.start) {
+        None => Ok(()),
+        Some(second) => Err(SyntaxError {
+            offset: second.start,
+            message: format!("duplicate name \"{}\"", second.name).into(),
+        }),
+    }
+}
+
+/// Resolves the escapes of a string's inside, which stands at `start`.
+fn unescape(inner: &str, start: usize) -> Result<Cow<'_, str>, SyntaxError> {
+    let mut out = String::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some(slash) = rest.find('\\') {
+        let (plain, tail) = rest.split_at(slash);
+        out.push_str(plain);
+        let at = start + inner.len() - tail.len();
+        let escape = tail.as_bytes().get(1).copied();
+        let mut used = 2;
+        out.push(match escape {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                let (c, length) = unicode(tail).ok_or_else(|| {
+                    error(at, "\\u needs four hexadecimal digits (and a pair for surrogates)")
+                })?;
+                used = length;
+                c
+            }
+            _ => return Err(error(at, "this escape is not known")),
+        });
+        rest = tail.get(used..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    Ok(Cow::Owned(out))
+}
+
+/// The character of the `\u` escapes at the start of `tail`, and how many bytes they take.
+fn unicode(tail: &str) -> Option<(char, usize)> {
+    let unit = |at: usize| -> Option<u32> {
+        let digits = tail.get(at..at + 4)?;
+        let plain = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        plain.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
+    };
+    let first = unit(2)?;
+    if !(0xd800..0xdc00).contains(&first) {
+        return Some((char::from_u32(first)?, 6));
+    }
+    let second = tail.get(6..8).filter(|next| *next == "\\u").and_then(|_| unit(8))?;
+    let low = second.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+    Some((char::from_u32(0x10000 + ((first - 0xd800) << 10) + low)?, 12))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standard(text: &str) -> Result<String, SyntaxError> {
+        let mut bytes = text.as_bytes().to_vec();
+        standardise(&mut bytes)?;
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn blanks_in_place() {
+        for (text, expect) in [
+            ("{\"a\":1,}", "{\"a\":1 }"),
+            ("[1,2, // two\n]", "[1,2        \n]"),
+            ("[1 /* é\n */, /**/ ]", "[1      \n          ]"),
+            ("{\"a//b\":\"/*\\\"\",}", "{\"a//b\":\"/*\\\"\" }"),
+            ("// all", "      "),
+            ("[[1,],]", "[[1 ] ]"),
+            // No value stands before these commas: they stay, and the parser refuses them.
+            ("[,]", "[,]"),
+            ("{,}", "{,}"),
+            ("[1,,]", "[1,,]"),
+        ] {
+            let result = standard(text).unwrap();
+            assert_eq!(result, expect);
+            assert_eq!(result.len(), text.len());
+        }
+        for (text, offset) in [("[1] /", 4), ("/* x", 0), ("/x", 0), ("[\"a", 1), ("\"\\", 0)] {
+            assert_eq!(standard(text).unwrap_err().offset, offset, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads() {
+        let text = r#" {"a": [1, -2.5e+3, "x\n\u00e9\ud83d\ude00"], "b": {"c": null, "d": true}} "#;
+        let value = parse(text).unwrap();
+        assert_eq!((value.start, value.end), (1, text.len() - 1));
+        let Kind::Object(members) = &value.kind else { panic!() };
+        assert_eq!((members[0].name.as_ref(), members[0].start), ("a", 2));
+        let Kind::Array(items) = &members[0].value.kind else { panic!() };
+        assert_eq!(items[1].kind, Kind::Number("-2.5e+3"));
+        assert_eq!(&text[items[1].start..items[1].end], "-2.5e+3");
+        assert_eq!(items[2].kind, Kind::String("x\né😀".into()));
+        let Kind::Object(inner) = &members[1].value.kind else { panic!() };
+        assert_eq!(inner[1].value.kind, Kind::Bool(true));
+    }
+
+    #[test]
+    fn refuses() {
+        for (text, offset, message) in [
+            ("", 0, "the text ends too early"),
+            ("{", 1, "the text ends too early"),
+            ("[1 2]", 3, "a comma or ] is expected"),
+            ("[1,]", 3, "a value is expected"),
+            ("{\"a\" 1}", 5, "a colon is expected after the name"),
+            ("{a:1}", 1, "a name in double quotes is expected"),
+            ("{\"a\":1,\"b\":2,\"a\":3}", 13, "duplicate name \"a\""),
+            ("{\"a\":1,\"\\u0061\":3}", 7, "duplicate name \"a\""),
+            ("01", 0, "this is not a number"),
+            ("-", 0, "this is not a number"),
+            ("1.", 0, "this is not a number"),
+            ("1e", 0, "this is not a number"),
+            ("nul", 0, "a value is expected"),
+            ("1 1", 2, "nothing may follow the value"),
+            ("\"\\x\"", 1, "this escape is not known"),
+            ("\"\t\"", 1, "a control character needs an escape"),
+            ("\"a", 0, "the string is not closed with \""),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!((error.offset, error.message.as_ref()), (offset, message), "{text}");
+        }
+        for bad in ["\"\\u12\"", "\"\\u+123\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\""]
+        {
+            assert_eq!(parse(bad).unwrap_err().offset, 1, "{bad}");
+        }
+        let deep = |n: usize| "[".repeat(n) + &"]".repeat(n);
+        assert!(parse(&deep(MAX_DEPTH)).is_ok());
+        assert_eq!(parse(&deep(100_000)).unwrap_err().offset, MAX_DEPTH + 1);
+    }
+
+    #[test]
+    fn positions() {
+        let text = "{\n  \"é\": x\n}";
+        assert_eq!(position(text, 0), (1, 1));
+        assert_eq!(position(text, text.find('x').unwrap()), (2, 8));
+        assert_eq!(position(text, text.len()), (3, 2));
+        assert_eq!(position(text, 999), (3, 2));
+    }
+}
