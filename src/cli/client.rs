@@ -62,6 +62,11 @@ impl Target {
     }
 }
 
+/// What a request goes through; behind a pointer, so that the code for both kinds is one.
+trait Stream: Read + Write {}
+impl Stream for TcpStream {}
+impl Stream for UnixStream {}
+
 /// Speaks to one server.
 pub(super) struct Client {
     target: Target,
@@ -82,18 +87,7 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Value, Error> {
         let request = self.request(method, path, body);
-        let answer = match &self.target {
-            Target::Socket(path) => {
-                let mut stream = self.reach(|| UnixStream::connect(path))?;
-                let set = stream.set_read_timeout(Some(ANSWER_TIME));
-                set.and_then(|()| exchange(&mut stream, &request))
-            }
-            Target::Remote { authority, .. } => {
-                let mut stream = self.reach(|| self.connect(authority))?;
-                let set = stream.set_read_timeout(Some(ANSWER_TIME));
-                set.and_then(|()| exchange(&mut stream, &request))
-            }
-        };
+        let answer = exchange(&mut *self.reach()?, &request);
         let answer = answer.map_err(|e| Error::Broken(fault(&e)))?;
         let (status, body) = parse(&answer).map_err(|what| Error::Broken(what.to_owned()))?;
         if !(200..300).contains(&status) {
@@ -128,11 +122,11 @@ impl Client {
 
     /// Tries until the time is over, for the server may just be starting. What waiting can't
     /// change (permissions, a wrong name) ends at once.
-    fn reach<S>(&self, connect: impl Fn() -> io::Result<S>) -> Result<S, Error> {
+    fn reach(&self) -> Result<Box<dyn Stream>, Error> {
         let end = Instant::now() + self.timeout;
         let mut pause = PAUSE.0;
         loop {
-            let error = match connect() {
+            let error = match self.connect() {
                 Ok(stream) => return Ok(stream),
                 Err(e) => e,
             };
@@ -147,11 +141,22 @@ impl Client {
         }
     }
 
-    fn connect(&self, authority: &str) -> io::Result<TcpStream> {
+    fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let authority = match &self.target {
+            Target::Socket(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(ANSWER_TIME))?;
+                return Ok(Box::new(stream));
+            }
+            Target::Remote { authority, .. } => authority,
+        };
         let mut last = io::Error::other("the name has no address");
         for addr in authority.to_socket_addrs()? {
             match TcpStream::connect_timeout(&addr, self.timeout.max(Duration::from_millis(1))) {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    stream.set_read_timeout(Some(ANSWER_TIME))?;
+                    return Ok(Box::new(stream));
+                }
                 Err(e) => last = e,
             }
         }
@@ -182,7 +187,7 @@ fn fault(error: &io::Error) -> String {
     }
 }
 
-fn exchange(stream: &mut (impl Read + Write), request: &str) -> io::Result<Vec<u8>> {
+fn exchange(stream: &mut dyn Stream, request: &str) -> io::Result<Vec<u8>> {
     // A server that refuses early may close before it has read all; its answer still counts.
     let sent = stream.write_all(request.as_bytes());
     let mut answer = Vec::new();

@@ -10,11 +10,15 @@ pub(super) fn released(value: &Value) -> Value {
     match value {
         Value::Array(items) => Value::Array(items.iter().map(released).collect()),
         Value::Object(members) => {
-            let shown = members.iter().filter_map(|(key, value)| {
+            // Collecting would sort first, which is 4 KB of code.
+            let mut shown = Map::new();
+            for (key, value) in members {
                 let value = member(key, value);
-                (!is_empty(&value)).then(|| (snake(key), value))
-            });
-            Value::Object(shown.collect())
+                if !is_empty(&value) {
+                    shown.insert(snake(key), value);
+                }
+            }
+            Value::Object(shown)
         }
         other => other.clone(),
     }
@@ -38,9 +42,13 @@ fn member(key: &str, value: &Value) -> Value {
 fn moment(text: &str) -> Value {
     match Timestamp::parse(text) {
         Ok(Some(time)) => {
-            let parts = [("seconds", time.secs()), ("nanos", i64::from(time.nanos()))];
-            let shown = parts.into_iter().filter(|(_, n)| *n != 0);
-            Value::Object(shown.map(|(key, n)| (key.to_owned(), n.into())).collect())
+            let mut shown = Map::new();
+            for (key, n) in [("seconds", time.secs()), ("nanos", i64::from(time.nanos()))] {
+                if n != 0 {
+                    shown.insert(key.to_owned(), n.into());
+                }
+            }
+            Value::Object(shown)
         }
         Ok(None) => Value::Null,
         Err(_) => text.into(),
@@ -72,7 +80,11 @@ fn snake(key: &str) -> String {
 
 /// An object of a few members.
 pub(super) fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
-    Value::Object(members.into_iter().map(|(key, v)| (key.to_owned(), v)).collect::<Map<_, _>>())
+    let mut object = Map::new();
+    for (key, value) in members {
+        object.insert(key.to_owned(), value);
+    }
+    Value::Object(object)
 }
 
 #[cfg(test)]

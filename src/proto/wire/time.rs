@@ -205,36 +205,57 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    let mut rest = text;
-    let mut total = 0.0_f64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(DurationError)?;
-        let (number, tail) = rest.split_at(digits);
-        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_len);
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            "d" => 86_400.0,
-            "w" => 604_800.0,
-            "y" => 31_536_000.0,
-            _ => return Err(DurationError),
-        };
-        total += number.parse::<f64>().map_err(|_| DurationError)? * seconds;
-        rest = tail;
-    }
     if text.is_empty() {
         return Err(DurationError);
     }
-    // 200 years: what a timestamp can be moved by.
-    if total > 6.3e9 {
-        return Err(DurationError);
+    let mut rest = text;
+    let mut total = 0_u64;
+    while !rest.is_empty() {
+        let number_len =
+            rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(DurationError)?;
+        let (number, tail) = rest.split_at(number_len);
+        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_len);
+        let unit = match unit {
+            "ns" => 1,
+            "us" | "µs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60 * 1_000_000_000,
+            "h" => 3600 * 1_000_000_000,
+            "d" => 86_400 * 1_000_000_000,
+            "w" => 604_800 * 1_000_000_000,
+            "y" => 31_536_000 * 1_000_000_000,
+            _ => return Err(DurationError),
+        };
+        let nanos = scaled(number, unit).ok_or(DurationError)?;
+        total = total.checked_add(nanos).ok_or(DurationError)?;
+        rest = tail;
     }
-    Duration::try_from_secs_f64(total).map_err(|_| DurationError)
+    let total = Duration::from_nanos(total);
+    if total > DURATION_MAX { Err(DurationError) } else { Ok(total) }
+}
+
+/// 200 years: what a timestamp can be moved by.
+const DURATION_MAX: Duration = Duration::from_secs(200 * 31_536_000);
+
+/// `number`, which may have a fraction, times `unit`. In integers: reading floating point numbers
+/// takes tables of 10 KB.
+fn scaled(number: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let digits = |text: &str| {
+        text.bytes().try_fold(0_u64, |n, b| {
+            let digit = b.checked_sub(b'0').filter(|d| *d <= 9)?;
+            n.checked_mul(10)?.checked_add(u64::from(digit))
+        })
+    };
+    let fraction = fraction.get(..fraction.len().min(9))?;
+    let parts = u128::from(digits(fraction)?) * u128::from(unit);
+    let below = parts / 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    digits(whole)?.checked_mul(unit)?.checked_add(u64::try_from(below).ok()?)
 }
 
 /// A text is no duration.
@@ -293,6 +314,10 @@ mod tests {
             ("90s", 90_000),
             ("1h30m", 5_400_000),
             ("1.5h", 5_400_000),
+            (".5s", 500),
+            ("1.s", 1_000),
+            ("0.0050000000000001s", 5),
+            ("200y", 6_307_200_000_000),
             ("90d", 7_776_000_000),
             ("1w", 604_800_000),
             ("1y", 31_536_000_000),
@@ -300,7 +325,7 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for bad in ["", "h", "5", "1x", "-1h", "1..5h", "9999999y"] {
+        for bad in ["", "h", "5", "1x", "-1h", "1..5h", "9999999y", "201y", ".h", "1.2.3s", "é"] {
             assert_eq!(parse_duration(bad), Err(DurationError), "{bad}");
         }
     }
