@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use gramscale_proto::wire::http1::chunked::Decoder;
+use gramscale_proto::wire::http1::{Body, ResponseHead, encode};
 use serde_json::Value;
 
 use super::Error;
@@ -200,46 +202,23 @@ fn exchange(stream: &mut dyn Stream, request: &str) -> io::Result<Vec<u8>> {
 /// Status and body of a whole answer.
 fn parse(answer: &[u8]) -> Result<(u16, Vec<u8>), &'static str> {
     const CUT: &str = "it closed the connection before its answer was complete";
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or(CUT)?;
-    let (head, body) = (answer.get(..end).ok_or(CUT)?, answer.get(end + 4..).ok_or(CUT)?);
-    let head = std::str::from_utf8(head).map_err(|_| "its answer is not HTTP")?;
-    let mut lines = head.split("\r\n");
-    let status = lines
-        .next()
-        .and_then(|line| line.strip_prefix("HTTP/1."))
-        .and_then(|line| line.split(' ').nth(1))
-        .and_then(|digits| digits.parse().ok())
-        .ok_or("its answer is not HTTP")?;
-    let header = |name: &str| {
-        let mut fields = lines.clone().filter_map(|line| line.split_once(':'));
-        fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    };
-    if header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
-        return Ok((status, dechunk(body).ok_or(CUT)?));
-    }
-    let body = match header("content-length").and_then(|v| v.parse::<usize>().ok()) {
-        Some(length) => body.get(..length).ok_or(CUT)?,
-        None => body,
-    };
-    Ok((status, body.to_vec()))
-}
-
-/// Joins the chunks that a proxy may send in place of a length.
-fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    loop {
-        let line = rest.windows(2).position(|w| w == b"\r\n")?;
-        let size = std::str::from_utf8(rest.get(..line)?).ok()?;
-        let size = size.split(';').next()?.trim();
-        let size = usize::from_str_radix(size, 16).ok()?;
-        if size == 0 {
-            return Some(out);
+    let (head, length) =
+        ResponseHead::parse(answer).map_err(|_| "its answer is not HTTP")?.ok_or(CUT)?;
+    let rest = answer.get(length..).ok_or(CUT)?;
+    let body = match head.body {
+        Body::Length(length) => {
+            let length = usize::try_from(length).map_err(|_| CUT)?;
+            rest.get(..length).ok_or(CUT)?.to_vec()
         }
-        let from = line.checked_add(2)?;
-        let to = from.checked_add(size)?;
-        out.extend_from_slice(rest.get(from..to)?);
-        rest = rest.get(to.checked_add(2)?..)?;
-    }
+        Body::Close => rest.to_vec(),
+        // A proxy may have done that.
+        Body::Chunked => {
+            let (mut decoder, mut body) = (Decoder::new(rest.len()), Vec::new());
+            decoder.feed(rest, &mut body).map_err(|_| CUT)?;
+            decoder.is_done().then_some(body).ok_or(CUT)?
+        }
+    };
+    Ok((head.status, body))
 }
 
 /// The server's own words for a refusal: `detail` of a problem document, `message` of headscale
@@ -261,13 +240,7 @@ fn refusal(status: u16, body: &[u8]) -> Error {
 /// Writes `text` so that it can stand in a path or a query.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for &byte in text.as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(byte as char);
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
+    encode(text, &mut out);
     out
 }
 
@@ -341,12 +314,6 @@ mod tests {
         assert!(Target::remote("h:443", "k").is_err());
         assert!(Target::remote("https://h", "k").is_err());
         assert!(Target::remote("http://h", "").is_err());
-    }
-
-    #[test]
-    fn escapes() {
-        assert_eq!(escape("ann@x.org/é"), "ann%40x.org%2F%C3%A9");
-        assert_eq!(escape("a-b_c.d~1"), "a-b_c.d~1");
     }
 
     #[test]

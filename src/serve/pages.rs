@@ -2,68 +2,121 @@
 
 use gramscale_proto::tailnet::Tailnet;
 use gramscale_proto::tailnet::login::{Login, LoginId};
+use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::key::{Hex, NodeKey};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::answer::Answer;
+use crate::net::http::Response;
 use crate::version;
 
 /// The most bytes that `/verify` takes: a key and an address need some 150.
 pub const VERIFY_LIMIT: usize = 4096;
 
-const HTML: &str = "text/html; charset=utf-8";
+/// Headers of every answer to a browser or a script: our pages are never framed, guessed at or
+/// named to other sites.
+const SECURITY_HEADERS: [(&str, &str); 4] = [
+    ("X-Frame-Options", "DENY"),
+    ("Content-Security-Policy", "frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+];
+
+/// The answer with the headers that every answer of the listener has.
+pub fn secured(mut response: Response) -> Response {
+    response.headers.extend(SECURITY_HEADERS.map(|(name, value)| (name, value.to_owned())));
+    response
+}
+
+/// What the pages tell of.
+#[derive(Clone, Copy)]
+pub struct Pages<'a> {
+    /// The state.
+    pub tailnet: &'a Tailnet,
+    /// The URL by which clients reach this server.
+    pub server_url: &'a str,
+    /// Whether the store takes writes.
+    pub well: bool,
+}
+
+impl Pages<'_> {
+    /// The page that is asked for; `None` if there is none at this path.
+    pub fn answer(&self, head: &Head, body: &[u8]) -> Option<Response> {
+        let parts: Vec<_> = head.segments().collect();
+        let parts: Vec<&str> = parts.iter().map(|part| &**part).collect();
+        let page: &dyn Fn() -> Response = match parts.as_slice() {
+            [] => &blank,
+            ["apple"] => &|| apple(self.server_url),
+            ["apple", platform] => &|| apple_profile(self.server_url, platform),
+            ["auth", id] => &|| auth(id),
+            ["favicon.ico"] => &favicon,
+            ["health"] => &|| health(self.well),
+            ["register", id] => &|| register(self.tailnet, id),
+            ["robots.txt"] => &robots,
+            ["verify"] if head.method == "POST" => return Some(verify(self.tailnet, body)),
+            ["verify"] => return Some(only("POST")),
+            ["version"] => &version,
+            ["windows"] => &|| windows(self.server_url),
+            _ => return None,
+        };
+        Some(if matches!(&*head.method, "GET" | "HEAD") { page() } else { only("GET, HEAD") })
+    }
+}
+
+fn only(methods: &str) -> Response {
+    refuse(405, "this page does not take the method").with("Allow", methods)
+}
 
 /// `/health`: whether the store takes writes.
-pub fn health(well: bool) -> Answer {
+fn health(well: bool) -> Response {
     let (status, word) = if well { (200, "pass") } else { (500, "fail") };
     let body = format!("{{\"status\":\"{word}\"}}");
-    Answer { status, kind: "application/health+json", body: body.into() }
+    typed(status, "application/health+json", body)
 }
 
 /// `/version`.
-pub fn version() -> Answer {
-    Answer::ok("application/json", version::json())
+fn version() -> Response {
+    Response::json(200, version::json())
 }
 
 /// `/robots.txt`: there is nothing to index.
-pub fn robots() -> Answer {
-    Answer::ok("text/plain; charset=utf-8", "User-agent: *\nDisallow: /\n")
+fn robots() -> Response {
+    Response::text(200, "User-agent: *\nDisallow: /\n")
 }
 
 /// `/`: nothing, so that nobody learns what this is from a look at it.
-pub fn blank() -> Answer {
-    Answer::ok(HTML, "<!DOCTYPE html><html lang=\"en\"><head><title></title></head></html>\n")
+fn blank() -> Response {
+    Response::html(200, "<!DOCTYPE html><html lang=\"en\"><head><title></title></head></html>\n")
 }
 
 /// `/favicon.ico`: a disc of one colour.
-pub fn favicon() -> Answer {
+fn favicon() -> Response {
     let image = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">\
         <circle cx=\"8\" cy=\"8\" r=\"7\" fill=\"#456\"/></svg>";
-    Answer::ok("image/svg+xml", image)
+    typed(200, "image/svg+xml", image)
 }
 
 /// `POST /verify`: whether a relay elsewhere may serve the holder of a node key.
 ///
 /// The request is `tailcfg.DERPAdmitClientRequest`, the answer `DERPAdmitClientResponse`.
-pub fn verify(tailnet: &Tailnet, body: &[u8]) -> Answer {
+fn verify(tailnet: &Tailnet, body: &[u8]) -> Response {
     if body.len() > VERIFY_LIMIT {
-        return Answer::error(413, "the request is larger than 4 KiB");
+        return refuse(413, "the request is larger than 4 KiB");
     }
     let request = serde_json::from_slice::<Value>(body).unwrap_or_default();
     let key = request.get("NodePublic").and_then(Value::as_str);
     let Some(key) = key.and_then(|text| text.parse::<NodeKey>().ok()) else {
-        return Answer::error(400, "send {\"NodePublic\":\"nodekey:...\"}");
+        return refuse(400, "send {\"NodePublic\":\"nodekey:...\"}");
     };
     let allow = tailnet.node_by_key(&key).is_some();
-    Answer::ok("application/json", format!("{{\"Allow\":{allow}}}"))
+    Response::json(200, format!("{{\"Allow\":{allow}}}"))
 }
 
 /// `/register/{id}`: the page that a client opens to log in. It says which command lets the
 /// machine in.
-pub fn register(tailnet: &Tailnet, id: &str) -> Answer {
+fn register(tailnet: &Tailnet, id: &str) -> Response {
     let Some(login_id) = LoginId::parse(id) else {
-        return Answer::error(400, "invalid auth id: open the link that the client shows again");
+        return refuse(400, "invalid auth id: open the link that the client shows again");
     };
     match tailnet.login(login_id) {
         Some(login) => page(200, "Let this machine in", &waiting(login_id, login)),
@@ -88,7 +141,7 @@ fn waiting(id: LoginId, login: &Login) -> String {
 }
 
 /// `/auth/{id}`: the page for a session that waits for an administrator.
-pub fn auth(id: &str) -> Answer {
+fn auth(id: &str) -> Response {
     match LoginId::parse(id) {
         Some(id) => page(
             200,
@@ -98,12 +151,12 @@ pub fn auth(id: &str) -> Answer {
                  server:</p><pre>gramscale auth approve --auth-id {id}</pre>"
             ),
         ),
-        None => Answer::error(400, "invalid auth id: open the link that the client shows again"),
+        None => refuse(400, "invalid auth id: open the link that the client shows again"),
     }
 }
 
 /// `/windows`: how a Windows machine joins the tailnet of this URL.
-pub fn windows(server_url: &str) -> Answer {
+fn windows(server_url: &str) -> Response {
     let url = escape(server_url);
     page(
         200,
@@ -119,7 +172,7 @@ pub fn windows(server_url: &str) -> Answer {
 }
 
 /// `/apple`: how Apple's machines join the tailnet of this URL.
-pub fn apple(server_url: &str) -> Answer {
+fn apple(server_url: &str) -> Response {
     let url = escape(server_url);
     page(
         200,
@@ -140,12 +193,12 @@ pub fn apple(server_url: &str) -> Answer {
 }
 
 /// `/apple/{platform}`: a configuration profile that sets the server's URL.
-pub fn apple_profile(server_url: &str, platform: &str) -> Answer {
+fn apple_profile(server_url: &str, platform: &str) -> Response {
     let domain = match platform {
         "ios" => "io.tailscale.ipn.ios",
         "macos-app-store" => "io.tailscale.ipn.macos",
         "macos-standalone" => "io.tailscale.ipn.macsys",
-        _ => return Answer::error(400, "use ios, macos-app-store or macos-standalone"),
+        _ => return refuse(400, "use ios, macos-app-store or macos-standalone"),
     };
     let url = escape(server_url);
     let (outer, inner) = (uuid(server_url, platform), uuid(server_url, domain));
@@ -169,7 +222,7 @@ pub fn apple_profile(server_url: &str, platform: &str) -> Answer {
          \t\t\t<key>ControlURL</key><string>{url}</string>\n\
          \t\t</dict>\n\t</array>\n</dict>\n</plist>\n"
     );
-    Answer::ok("application/x-apple-aspen-config", body)
+    typed(200, "application/x-apple-aspen-config", body)
 }
 
 /// A UUID (RFC 9562 section 5.8) that stays the same for the same server and purpose, so that a
@@ -185,7 +238,16 @@ fn uuid(server_url: &str, purpose: &str) -> String {
     format!("{a}-{b}-{c}-{d}-{}", Hex(&bytes[10..]))
 }
 
-fn page(status: u16, title: &str, content: &str) -> Answer {
+fn typed(status: u16, kind: &str, body: impl Into<Vec<u8>>) -> Response {
+    let headers = vec![("Content-Type", kind.to_owned())];
+    Response { status, headers, body: body.into() }
+}
+
+fn refuse(status: u16, sentence: &str) -> Response {
+    Response::text(status, format!("{sentence}\n"))
+}
+
+fn page(status: u16, title: &str, content: &str) -> Response {
     let body = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title><style>\
@@ -193,7 +255,7 @@ fn page(status: u16, title: &str, content: &str) -> Answer {
          pre{{padding:.7em;border:1px solid #999;white-space:pre-wrap;overflow-wrap:anywhere}}\
          </style></head><body><h1>{title}</h1>{content}</body></html>\n"
     );
-    Answer { status, kind: HTML, body: body.into() }
+    Response::html(status, body)
 }
 
 /// Makes text safe in HTML and XML, between tags and in quoted attributes.
@@ -217,13 +279,57 @@ mod tests {
     use super::super::admin::fixture::World;
     use super::*;
 
-    fn text(answer: &Answer) -> &str {
+    fn kind(answer: &Response) -> &str {
+        answer.headers.iter().find(|(name, _)| *name == "Content-Type").map_or("", |(_, v)| v)
+    }
+
+    fn text(answer: &Response) -> &str {
         std::str::from_utf8(&answer.body).expect("UTF-8")
     }
 
     #[test]
+    fn paths() {
+        let world = World::new();
+        let pages = Pages { tailnet: &world.tailnet, server_url: "http://x", well: true };
+        let ask = |request: &str| {
+            let head = format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n");
+            let (head, _) = Head::parse(head.as_bytes()).expect("valid").expect("whole");
+            pages.answer(&head, b"").map(|response| response.status)
+        };
+        for path in ["/", "/health", "/version", "/robots.txt", "/favicon.ico", "/apple"] {
+            assert_eq!(ask(&format!("GET {path}")), Some(200), "{path}");
+            assert_eq!(ask(&format!("HEAD {path}?x=y")), Some(200), "{path}");
+            assert_eq!(ask(&format!("POST {path}")), Some(405), "{path}");
+        }
+        for (request, status) in [
+            ("GET /windows", Some(200)),
+            ("GET /apple/ios", Some(200)),
+            ("GET /apple/tv", Some(400)),
+            ("GET /register/x", Some(400)),
+            ("GET /register/hskey-authreq-000000000000000000000000", Some(404)),
+            ("GET /auth/hskey-authreq-000000000000000000000000", Some(200)),
+            ("GET /verify", Some(405)),
+            ("POST /verify", Some(400)),
+            ("GET /register", None),
+            ("GET /health/ready", None),
+            ("GET /api/v1/user", None),
+            ("GET /derp", None),
+        ] {
+            assert_eq!(ask(request), status, "{request}");
+        }
+    }
+
+    #[test]
+    fn security() {
+        let headers = secured(blank()).headers;
+        assert!(headers.contains(&("X-Frame-Options", "DENY".into())));
+        assert!(headers.contains(&("X-Content-Type-Options", "nosniff".into())));
+        assert_eq!(headers.len(), 5);
+    }
+
+    #[test]
     fn small_ones() {
-        assert_eq!(health(true).kind, "application/health+json");
+        assert_eq!(kind(&health(true)), "application/health+json");
         assert_eq!(text(&health(true)), "{\"status\":\"pass\"}");
         assert_eq!((health(false).status, text(&health(false))), (500, "{\"status\":\"fail\"}"));
         assert_eq!(text(&robots()), "User-agent: *\nDisallow: /\n");
@@ -254,7 +360,7 @@ mod tests {
         let mut world = World::new();
         let id = world.knock(7, "<b>\"phone\"");
         let answer = register(&world.tailnet, &id);
-        assert_eq!((answer.status, answer.kind), (200, HTML));
+        assert_eq!((answer.status, kind(&answer)), (200, "text/html; charset=utf-8"));
         let command = format!("<pre>gramscale auth register --auth-id {id} --user USERNAME</pre>");
         assert!(text(&answer).contains(&command));
         assert!(text(&answer).contains("&lt;b&gt;&quot;phone&quot;"), "{}", text(&answer));
@@ -277,7 +383,7 @@ mod tests {
             ("macos-standalone", "io.tailscale.ipn.macsys"),
         ] {
             let answer = apple_profile(url, platform);
-            assert_eq!(answer.kind, "application/x-apple-aspen-config");
+            assert_eq!(kind(&answer), "application/x-apple-aspen-config");
             let text = text(&answer);
             assert!(text.contains(&format!("<string>{domain}</string>")), "{text}");
             let set = "<key>ControlURL</key><string>http://10.0.0.1:8080/?a&amp;b</string>";

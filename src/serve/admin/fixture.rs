@@ -5,6 +5,7 @@ use std::time::Duration;
 use gramscale_proto::tailnet::login::LoginId;
 use gramscale_proto::tailnet::write::Snapshot;
 use gramscale_proto::tailnet::{Now, Registered, Rules, Tailnet};
+use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::key::{MachineKey, NodeKey};
 use gramscale_proto::wire::tailcfg::RegisterRequest;
 use gramscale_proto::wire::time::Timestamp;
@@ -41,9 +42,13 @@ impl World {
         local: bool,
     ) -> (u16, Value) {
         let (method, target) = request.split_once(' ').expect("a method and a path");
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let path = format!("/api/v1/{path}");
-        let call = Call { method, path: &path, query, authorization, local, body: body.as_bytes() };
+        let authorization = authorization.map(|value| format!("Authorization: {value}\r\n"));
+        let head = format!(
+            "{method} /api/v1/{target} HTTP/1.1\r\nHost: x\r\n{}\r\n",
+            authorization.unwrap_or_default()
+        );
+        let (head, _) = Head::parse(head.as_bytes()).expect("valid").expect("whole");
+        let call = Call { head: &head, local, body: body.as_bytes() };
         let seed = &mut self.seed;
         let mut random = |out: &mut [u8]| {
             *seed += 1;

@@ -2,6 +2,7 @@
 
 use gramscale_proto::tailnet::NewAuthKey;
 use gramscale_proto::tailnet::record::{ApiKeyId, AuthKeyId};
+use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::json::Json;
 
 use super::input::{Body, number, query};
@@ -9,8 +10,8 @@ use super::problem::Problem;
 use super::{Admin, Done, show};
 
 impl Admin<'_> {
-    pub(super) fn list_auth_keys(&self, params: &str) -> Done {
-        let owner = match query(params, "user") {
+    pub(super) fn list_auth_keys(&self, head: &Head) -> Done {
+        let owner = match query(head, "user") {
             Some(user) => Some(self.user_id(&user)?),
             None => None,
         };
@@ -54,8 +55,8 @@ impl Admin<'_> {
         Ok(b"{}".to_vec())
     }
 
-    pub(super) fn delete_auth_key(&mut self, params: &str) -> Done {
-        let id = query(params, "id").ok_or_else(|| Problem::invalid("name the key with ?id="))?;
+    pub(super) fn delete_auth_key(&mut self, head: &Head) -> Done {
+        let id = query(head, "id").ok_or_else(|| Problem::invalid("name the key with ?id="))?;
         self.tailnet.delete_auth_key(AuthKeyId(number(&id, "id")?))?;
         Ok(b"{}".to_vec())
     }
@@ -84,8 +85,8 @@ impl Admin<'_> {
     }
 
     /// The key is named by the path's prefix, or by the query's id, which then counts.
-    pub(super) fn delete_api_key(&mut self, prefix: &str, params: &str) -> Done {
-        let id = match query(params, "id") {
+    pub(super) fn delete_api_key(&mut self, prefix: &str, head: &Head) -> Done {
+        let id = match query(head, "id") {
             Some(text) => Some(number(&text, "id")?),
             None => None,
         };

@@ -15,12 +15,13 @@ mod users;
 use std::net::IpAddr;
 
 use gramscale_proto::tailnet::{Now, Random, Tailnet};
+use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::prefix::Prefix;
 
 pub use self::problem::Problem;
 
-use self::input::{Body, decode, query};
-use super::answer::Answer;
+use self::input::{Body, query};
+use crate::net::http::Response;
 
 /// Under which paths the interface lies.
 pub const ROOT: &str = "/api/v1/";
@@ -31,14 +32,8 @@ pub const BODY_LIMIT: usize = 1 << 20;
 /// A request.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// `GET`, `POST`, ...
-    pub method: &'a str,
-    /// The path as it was sent, with its escapes.
-    pub path: &'a str,
-    /// What stands behind `?`; empty if nothing.
-    pub query: &'a str,
-    /// The value of `Authorization`.
-    pub authorization: Option<&'a str>,
+    /// Method, path, query and headers.
+    pub head: &'a Head,
     /// It came over the unix socket: whoever may open that may command.
     pub local: bool,
     /// At most [`BODY_LIMIT`] bytes.
@@ -67,20 +62,22 @@ pub fn is_allowed(allow: &[Prefix], peer: IpAddr) -> bool {
 impl Admin<'_> {
     /// Does what is asked. A refusal leaves the state as it was, but for the time that a key was
     /// last used.
-    pub fn answer(&mut self, call: &Call<'_>) -> Answer {
+    pub fn answer(&mut self, call: &Call<'_>) -> Response {
         match self.done(call) {
-            Ok(body) => Answer::ok("application/json", body),
-            Err(problem) => problem.answer(),
+            Ok(body) => {
+                let headers = vec![("Content-Type", "application/json".to_owned())];
+                Response { status: 200, headers, body }
+            }
+            Err(problem) => problem.response(),
         }
     }
 
     fn done(&mut self, call: &Call<'_>) -> Done {
         if !call.local {
-            self.authenticate(call.authorization)?;
+            self.authenticate(call.head.header("authorization"))?;
         }
-        let path = call.path.strip_prefix(ROOT).unwrap_or_default();
-        let parts: Vec<String> = path.split('/').map(decode).collect();
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let parts: Vec<_> = call.head.segments().skip(2).collect();
+        let parts: Vec<&str> = parts.iter().map(|part| &**part).collect();
         match parts.as_slice() {
             ["user", ..] => self.route_user(call, parts.get(1..).unwrap_or_default()),
             ["node", ..] => self.route_node(call, parts.get(1..).unwrap_or_default()),
@@ -104,8 +101,8 @@ impl Admin<'_> {
     }
 
     fn route_user(&mut self, call: &Call<'_>, rest: &[&str]) -> Done {
-        match (rest, call.method) {
-            ([], "GET") => self.list_users(call.query),
+        match (rest, call.head.method.as_str()) {
+            ([], "GET") => self.list_users(call.head),
             ([], "POST") => self.create_user(&Body::parse(call.body)?),
             ([], _) => not_by(call, "GET or POST"),
             ([user], "DELETE") => self.delete_user(user),
@@ -117,19 +114,19 @@ impl Admin<'_> {
     }
 
     fn route_node(&mut self, call: &Call<'_>, rest: &[&str]) -> Done {
-        let (params, body) = (call.query, call.body);
-        match (rest, call.method) {
-            ([], "GET") => self.list_nodes(params),
+        let (head, body) = (call.head, call.body);
+        match (rest, call.head.method.as_str()) {
+            ([], "GET") => self.list_nodes(head),
             ([], _) => not_by(call, "GET"),
             (["register"], "POST") => {
-                let (user, key) = (query(params, "user"), query(params, "key"));
+                let (user, key) = (query(head, "user"), query(head, "key"));
                 self.register(&user.unwrap_or_default(), &key.unwrap_or_default())
             }
-            (["backfillips"], "POST") => self.backfill(params),
+            (["backfillips"], "POST") => self.backfill(head),
             ([node], "GET") => self.get_node(node),
             ([node], "DELETE") => self.delete_node(node),
             ([_], _) => not_by(call, "GET or DELETE"),
-            ([node, "expire"], "POST") => self.expire_node(node, params, &Body::parse(body)?),
+            ([node, "expire"], "POST") => self.expire_node(node, head, &Body::parse(body)?),
             ([node, "rename", name], "POST") => self.rename_node(node, name),
             ([node, "tags"], "POST") => self.tag_node(node, &Body::parse(body)?),
             ([node, "approve_routes"], "POST") => self.approve_routes(node, &Body::parse(body)?),
@@ -142,17 +139,17 @@ impl Admin<'_> {
 
     fn route(&mut self, call: &Call<'_>, parts: &[&str]) -> Done {
         let body = || Body::parse(call.body);
-        match (parts, call.method) {
-            (["preauthkey"], "GET") => self.list_auth_keys(call.query),
+        match (parts, call.head.method.as_str()) {
+            (["preauthkey"], "GET") => self.list_auth_keys(call.head),
             (["preauthkey"], "POST") => self.create_auth_key(&body()?),
-            (["preauthkey"], "DELETE") => self.delete_auth_key(call.query),
+            (["preauthkey"], "DELETE") => self.delete_auth_key(call.head),
             (["preauthkey"], _) => not_by(call, "GET, POST or DELETE"),
             (["preauthkey", "expire"], "POST") => self.expire_auth_key(&body()?),
             (["apikey"], "GET") => self.list_api_keys(),
             (["apikey"], "POST") => self.create_api_key(&body()?),
             (["apikey"], _) => not_by(call, "GET or POST"),
             (["apikey", "expire"], "POST") => self.expire_api_key(&body()?),
-            (["apikey", prefix], "DELETE") => self.delete_api_key(prefix, call.query),
+            (["apikey", prefix], "DELETE") => self.delete_api_key(prefix, call.head),
             (["apikey", _], _) => not_by(call, "DELETE"),
             (["auth", "register"], "POST") => {
                 let body = body()?;
@@ -172,11 +169,11 @@ impl Admin<'_> {
 }
 
 fn not_by(call: &Call<'_>, methods: &str) -> Done {
-    Err(Problem::new(405, format!("{} takes {methods}, not {}", call.path, call.method)))
+    Err(Problem::new(405, format!("{} takes {methods}, not {}", call.head.path, call.head.method)))
 }
 
 fn nothing_at(call: &Call<'_>) -> Done {
-    Err(Problem::new(404, format!("there is nothing at {}", call.path)))
+    Err(Problem::new(404, format!("there is nothing at {}", call.head.path)))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use gramscale_proto::tailnet::login::LoginId;
 use gramscale_proto::tailnet::record::{NodeId, RegisterMethod};
 use gramscale_proto::tailnet::{Member, Refusal};
+use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::json::Json;
 use gramscale_proto::wire::prefix::Prefix;
 
@@ -11,8 +12,8 @@ use super::problem::Problem;
 use super::{Admin, Done, show};
 
 impl Admin<'_> {
-    pub(super) fn list_nodes(&self, params: &str) -> Done {
-        let owner = match query(params, "user") {
+    pub(super) fn list_nodes(&self, head: &Head) -> Done {
+        let owner = match query(head, "user") {
             Some(user) => Some(self.user_id(&user)?),
             None => None,
         };
@@ -36,14 +37,14 @@ impl Admin<'_> {
         Ok(b"{}".to_vec())
     }
 
-    pub(super) fn expire_node(&mut self, node: &str, params: &str, body: &Body) -> Done {
+    pub(super) fn expire_node(&mut self, node: &str, head: &Head, body: &Body) -> Done {
         let id = node_id(node)?;
         // Until headscale 0.29 both stood in the query.
-        let expiry = match query(params, "expiry") {
+        let expiry = match query(head, "expiry") {
             Some(text) => moment(&text, "expiry", self.now)?,
             None => body.expiry("expiry", self.now)?,
         };
-        let asked = ["disableExpiry", "disable_expiry"].iter().find_map(|key| query(params, key));
+        let asked = ["disableExpiry", "disable_expiry"].iter().find_map(|key| query(head, key));
         let disable = asked.as_deref() == Some("true") || body.flag("disableExpiry")?;
         match (expiry, disable) {
             (Some(_), true) => {
@@ -78,8 +79,8 @@ impl Admin<'_> {
         self.one_node(id)
     }
 
-    pub(super) fn backfill(&mut self, params: &str) -> Done {
-        if query(params, "confirmed").as_deref() != Some("true") {
+    pub(super) fn backfill(&mut self, head: &Head) -> Done {
+        if query(head, "confirmed").as_deref() != Some("true") {
             return Err(Problem::invalid("this changes addresses: confirm it with confirmed=true"));
         }
         let changes = self.tailnet.backfill_addresses(self.random)?;

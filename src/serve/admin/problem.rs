@@ -1,9 +1,10 @@
 //! Refusals as problem documents (RFC 9457).
 
 use gramscale_proto::tailnet::{Refusal, RefusalKind};
+use gramscale_proto::wire::http1::reason;
 use gramscale_proto::wire::json::Json;
 
-use crate::serve::answer::Answer;
+use crate::net::http::Response;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +28,17 @@ impl Problem {
 
     /// The document. `message` is not the RFC's: programs written for headscale before 0.30 read
     /// it.
-    pub fn answer(&self) -> Answer {
+    pub fn response(&self) -> Response {
         let mut body = Vec::new();
         let mut json = Json::new(&mut body);
-        json.open('{').key("title").string(title(self.status));
+        json.open('{').key("title").string(reason(self.status));
         json.key("status").int(self.status.into());
         json.key("detail").string(&self.detail).key("message").string(&self.detail).close('}');
-        Answer { status: self.status, kind: "application/problem+json", body }
+        let mut headers = vec![("Content-Type", "application/problem+json".to_owned())];
+        if self.status == 401 {
+            headers.push(("WWW-Authenticate", "Bearer".to_owned()));
+        }
+        Response { status: self.status, headers, body }
     }
 }
 
@@ -48,28 +53,15 @@ impl From<Refusal> for Problem {
     }
 }
 
-fn title(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        409 => "Conflict",
-        413 => "Content Too Large",
-        503 => "Service Unavailable",
-        _ => "Internal Server Error",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn documents() {
-        let answer = Problem::from(Refusal::UserNameTaken("\"a\"".into())).answer();
-        assert_eq!((answer.status, answer.kind), (409, "application/problem+json"));
+        let answer = Problem::from(Refusal::UserNameTaken("\"a\"".into())).response();
+        let kind = ("Content-Type", "application/problem+json".to_owned());
+        assert_eq!((answer.status, &answer.headers), (409, &vec![kind]));
         assert_eq!(
             String::from_utf8_lossy(&answer.body),
             r#"{"title":"Conflict","status":409,"detail":"a user named \"a\" exists already","message":"a user named \"a\" exists already"}"#

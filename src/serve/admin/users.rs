@@ -2,6 +2,7 @@
 
 use gramscale_proto::tailnet::NewUser;
 use gramscale_proto::tailnet::record::{User, UserId};
+use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::json::Json;
 
 use super::input::{Body, number, query};
@@ -9,8 +10,8 @@ use super::problem::Problem;
 use super::{Admin, Done, show};
 
 impl Admin<'_> {
-    pub(super) fn list_users(&self, params: &str) -> Done {
-        let filters = ["name", "email", "id"].map(|key| (key, query(params, key)));
+    pub(super) fn list_users(&self, head: &Head) -> Done {
+        let filters = ["name", "email", "id"].map(|key| (key, query(head, key)));
         let filter = filters.into_iter().find_map(|(key, value)| Some((key, value?)));
         let id = match &filter {
             Some(("id", text)) => Some(number(text, "id")?),
