@@ -4,6 +4,7 @@
 //! argument. Parsers take outside data: they never panic, and every length has a limit.
 
 pub mod derp;
+pub mod derpmap;
 pub mod h2;
 pub mod http1;
 pub mod hujson;
