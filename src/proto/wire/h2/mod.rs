@@ -13,10 +13,7 @@ mod frame;
 mod hpack;
 mod huffman;
 mod request;
-mod send;
 mod stream;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 

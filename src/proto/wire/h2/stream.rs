@@ -69,6 +69,8 @@ pub(super) struct Stream {
     /// How much we may send; below zero after the peer made its windows smaller.
     pub(super) window: i32,
     pub(super) answer: Answer,
+    /// Bytes of the request's body until the answer begins.
+    pub(super) body: usize,
     /// The request until it is complete.
     pub(super) incoming: Option<Box<Incoming>>,
     pub(super) queue: Queue,

@@ -1,9 +1,9 @@
 //! The server's end of a connection: what goes out.
 
-use super::connection::{Connection, Event};
-use super::frame::{self, MAX_PAYLOAD, flag, kind};
-use super::stream::{Answer, Part, SendError};
-use super::{Code, hpack};
+use super::{Connection, Event};
+use crate::wire::h2::frame::{self, MAX_PAYLOAD, flag, kind};
+use crate::wire::h2::stream::{Answer, Part, SendError, Stream};
+use crate::wire::h2::{Code, hpack};
 
 /// Bytes of a body in one frame: with its header the frame fills one Noise record.
 const MAX_DATA: usize = crate::wire::noise::MAX_PLAIN - frame::HEADER_LEN;
@@ -34,6 +34,8 @@ impl Connection {
             self.remove(index);
         } else if let Some(stream) = self.streams.get_mut(index) {
             stream.answer = Answer::Begun;
+            // The caller is done with the request.
+            self.bodies -= std::mem::take(&mut stream.body);
         }
         Ok(())
     }
@@ -84,7 +86,7 @@ impl Connection {
 
     /// Writes one frame of the next stream that can send; whether there was one.
     fn write_data(&mut self, out: &mut Vec<u8>) -> bool {
-        let ready = |s: &super::stream::Stream| s.is_ready(self.window);
+        let ready = |s: &Stream| s.is_ready(self.window);
         let turn = self.turn.min(self.streams.len());
         let (before, from) = self.streams.split_at(turn);
         let index = match from.iter().position(ready) {
@@ -109,7 +111,7 @@ impl Connection {
         self.earn(len);
         if end {
             self.remove(index);
-        } else if drained {
+        } else if drained && !self.events.contains(&Event::Drained { stream: id }) {
             self.events.push_back(Event::Drained { stream: id });
         }
         true

@@ -1,27 +1,17 @@
-//! The server's end of a connection: what comes in. What goes out is in `send`.
+//! The server's end of a connection: what comes in.
 
-use std::collections::VecDeque;
+use super::{Block, Connection, Event, MAX_STREAMS};
+use crate::wire::h2::frame::{self, Frames, Head, flag, kind, setting};
+use crate::wire::h2::request::{Fields, MAX_HEADER_LIST, Outcome, Request};
+use crate::wire::h2::stream::{Answer, Incoming, Queue, Stream};
+use crate::wire::h2::{Code, DEFAULT_WINDOW, H2Error, PREFACE, hpack};
 
-use super::frame::{self, Frames, Head, flag, kind, setting};
-use super::hpack::Decoder;
-use super::request::{Fields, MAX_HEADER_LIST, Outcome, Request};
-use super::stream::{Answer, Incoming, Queue, Stream};
-use super::{Code, DEFAULT_WINDOW, H2Error, PREFACE};
-
-/// Streams at once. The clients hold one open and need a few beside it; with fewer than 16 their
-/// calls would wait for each other.
-const MAX_STREAMS: usize = 32;
 /// Bytes of a header block in several frames. A block is never larger than the list it stands for.
 const MAX_BLOCK: usize = MAX_HEADER_LIST;
 /// Replies that wait because the peer does not read them.
 const MAX_CONTROL: usize = 32 * 1024;
 /// When this much of a window is used, it is given back.
 const RELEASE_AT: usize = DEFAULT_WINDOW as usize / 2;
-/// Ticks after which a request that does not go on is dropped.
-const STALL_TICKS: u8 = 2;
-
-/// Work that a peer may cause between two ticks without asking for anything useful.
-const BUDGET: u16 = 1000;
 /// A request that is cancelled before its answer: rapid resets get a hundred.
 const COST_RESET: u16 = 10;
 /// A request that is malformed or one too many.
@@ -32,197 +22,9 @@ const COST_SETTINGS: u16 = 5;
 const COST_CLOSED: u16 = 2;
 /// Anything else that carries nothing.
 const COST_EMPTY: u16 = 1;
-/// Sent bytes that earn back one unit. The clients give windows back in steps of 4 KiB, once for
-/// the stream and once for the connection.
-pub(super) const EARN_BYTES: usize = 2048;
-
-/// Something that the caller has to act on.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A whole request, to be answered with [`Connection::respond`].
-    Request(Box<Request>),
-    /// A request will not be answered: the client has cancelled it, or its stream failed.
-    Cancelled {
-        /// The stream, unknown to the connection from now on.
-        stream: u32,
-    },
-    /// All that was queued on a stream is in the output, and more can follow.
-    Drained {
-        /// The stream.
-        stream: u32,
-    },
-    /// The answer to [`Connection::ping`].
-    Pong,
-}
-
-/// The server's end of a connection.
-#[derive(Debug)]
-pub struct Connection {
-    /// Bytes of a request's body at most.
-    body_limit: usize,
-    /// Bytes of incomplete bodies.
-    bodies: usize,
-    /// Bytes of the preface that have come.
-    preface: usize,
-    /// Whether the peer's first settings have come.
-    settled: bool,
-    frames: Frames,
-    /// A header block that goes on in the next frame.
-    block: Option<Box<Block>>,
-    hpack: Decoder,
-    last_stream: u32,
-    /// Received, but not yet given back to the peer's window.
-    unreleased: usize,
-    budget: u16,
-    failed: Option<H2Error>,
-
-    pub(super) streams: Vec<Stream>,
-    pub(super) events: VecDeque<Event>,
-    /// Frames that go out before any body.
-    pub(super) control: Vec<u8>,
-    /// How much we may send on all streams.
-    pub(super) window: i32,
-    /// The window of a new stream.
-    stream_window: i32,
-    /// Bytes queued on all streams.
-    pub(super) queued: usize,
-    /// Sent bytes that have not earned anything yet.
-    earning: usize,
-    /// Whose turn it is to send.
-    pub(super) turn: usize,
-    pinging: bool,
-    closing: bool,
-}
-
-#[derive(Debug)]
-struct Block {
-    stream: u32,
-    end: bool,
-    bytes: Vec<u8>,
-}
 
 impl Connection {
-    /// A connection whose requests have bodies of up to `body_limit` bytes. Our settings are in
-    /// the output at once, before the client has said anything.
-    pub fn new(body_limit: usize) -> Self {
-        let mut control = Vec::new();
-        frame::write_settings(
-            &mut control,
-            &[
-                // Without a table no connection keeps memory between its requests.
-                (setting::HEADER_TABLE_SIZE, 0),
-                (setting::MAX_CONCURRENT_STREAMS, MAX_STREAMS as u32),
-                (setting::MAX_HEADER_LIST_SIZE, MAX_HEADER_LIST as u32),
-            ],
-        );
-        Self {
-            body_limit,
-            bodies: 0,
-            preface: 0,
-            settled: false,
-            frames: Frames::default(),
-            block: None,
-            hpack: Decoder::new(),
-            last_stream: 0,
-            unreleased: 0,
-            budget: BUDGET,
-            failed: None,
-            streams: Vec::new(),
-            events: VecDeque::new(),
-            control,
-            window: DEFAULT_WINDOW,
-            stream_window: DEFAULT_WINDOW,
-            queued: 0,
-            earning: 0,
-            turn: 0,
-            pinging: false,
-            closing: false,
-        }
-    }
-
-    /// Changes the limit of bodies, of those that come in as well.
-    pub fn set_body_limit(&mut self, bytes: usize) {
-        self.body_limit = bytes;
-    }
-
-    /// Takes received bytes, in pieces of any size. Events and output may follow.
-    ///
-    /// An error ends the connection: what is in the output should still be sent.
-    pub fn recv(&mut self, input: &[u8]) -> Result<(), H2Error> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        let mut frames = std::mem::take(&mut self.frames);
-        let result = self.recv_frames(&mut frames, input);
-        self.frames = frames;
-        result.inspect_err(|error| self.fail(*error))
-    }
-
-    /// What has happened, the oldest first.
-    pub fn next_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
-        }
-        event
-    }
-
-    /// To be called about once a minute: renews what the peer may cost, and drops requests that
-    /// have stopped coming in.
-    pub fn tick(&mut self) {
-        self.budget = BUDGET;
-        for stream in &mut self.streams {
-            if let Some(incoming) = &mut stream.incoming {
-                incoming.stalled += 1;
-            }
-        }
-        let stalled = |s: &Stream| s.incoming.as_ref().is_some_and(|i| i.stalled >= STALL_TICKS);
-        while let Some(index) = self.streams.iter().position(stalled) {
-            self.abort(index, Code::Cancel);
-        }
-    }
-
-    /// Asks the client for a sign of life, which comes as [`Event::Pong`].
-    pub fn ping(&mut self) {
-        self.pinging = true;
-        frame::write(&mut self.control, kind::PING, 0, 0, &[0; 8]);
-    }
-
-    /// Ends the connection gracefully: streams that are open go on, new ones are refused.
-    pub fn go_away(&mut self) {
-        if !std::mem::replace(&mut self.closing, true) {
-            self.write_goaway(Code::None);
-        }
-    }
-
-    /// How many streams are open.
-    pub fn open_streams(&self) -> usize {
-        self.streams.len()
-    }
-
-    #[cfg(test)]
-    pub(super) fn bodies(&self) -> usize {
-        self.bodies
-    }
-
-    fn fail(&mut self, error: H2Error) {
-        self.failed = Some(error);
-        self.closing = true;
-        self.streams = Vec::new();
-        self.events = VecDeque::new();
-        self.block = None;
-        self.frames = Frames::default();
-        (self.queued, self.bodies) = (0, 0);
-        self.write_goaway(error.code);
-    }
-
-    fn write_goaway(&mut self, code: Code) {
-        frame::write_head(&mut self.control, 8, kind::GOAWAY, 0, 0);
-        self.control.extend_from_slice(&self.last_stream.to_be_bytes());
-        self.control.extend_from_slice(&[0, 0, 0, code as u8]);
-    }
-
-    fn recv_frames(&mut self, frames: &mut Frames, input: &[u8]) -> Result<(), H2Error> {
+    pub(super) fn recv_frames(&mut self, frames: &mut Frames, input: &[u8]) -> Result<(), H2Error> {
         let mut at = 0;
         if let Some(rest) = PREFACE.get(self.preface..) {
             at = rest.len().min(input.len());
@@ -291,18 +93,20 @@ impl Connection {
         };
         incoming.stalled = 0;
         incoming.unreleased += payload.len();
-        let len = incoming.request.body.len() + data.len();
+        let len = stream.body + data.len();
         if incoming.unreleased > DEFAULT_WINDOW as usize {
             self.abort(index, Code::FlowControl);
         } else if incoming.length.is_some_and(|announced| announced < len as u64) {
             self.abort(index, Code::Protocol);
         } else if len > self.body_limit {
-            self.decline(index, "413");
+            self.write_declined(head.stream, "413", end);
+            self.remove(index);
         } else if self.bodies + data.len() > self.body_limit.saturating_mul(2) {
             // Several large bodies at once: these can be sent again, one after the other.
             self.abort(index, Code::Refused);
         } else {
             incoming.request.body.extend_from_slice(data);
+            stream.body = len;
             self.bodies += data.len();
             if end {
                 self.complete(index);
@@ -357,39 +161,32 @@ impl Connection {
             return self.charge(COST_REFUSED);
         }
         let length = fields.length;
-        let outcome = fields.finish();
+        let request = match fields.finish() {
+            Outcome::Request(request) => request,
+            Outcome::TooLarge => {
+                self.write_declined(id, "431", end);
+                return self.charge(COST_REFUSED);
+            }
+            Outcome::Malformed => {
+                self.write_reset(id, Code::Protocol);
+                return self.charge(COST_REFUSED);
+            }
+        };
+        if length.is_some_and(|length| length > self.body_limit as u64) {
+            self.write_declined(id, "413", end);
+            return self.charge(COST_REFUSED);
+        }
+        let request = Request { stream: id, ..*request };
         self.streams.push(Stream {
             id,
             window: self.stream_window,
             answer: Answer::None,
-            incoming: None,
+            body: 0,
+            incoming: Some(Box::new(Incoming { request, length, unreleased: 0, stalled: 0 })),
             queue: Queue::default(),
         });
-        let Some((index, stream)) = self.streams.iter_mut().enumerate().next_back() else {
-            return Ok(());
-        };
-        let mut incoming =
-            Incoming { request: Request::default(), length, unreleased: 0, stalled: 0 };
-        match outcome {
-            Outcome::Request(request) => incoming.request = *request,
-            Outcome::TooLarge => {
-                stream.incoming = Some(Box::new(incoming));
-                self.decline(index, "431");
-                return self.charge(COST_REFUSED);
-            }
-            Outcome::Malformed => {
-                stream.incoming = Some(Box::new(incoming));
-                self.abort(index, Code::Protocol);
-                return self.charge(COST_REFUSED);
-            }
-        }
-        incoming.request.stream = id;
-        let too_long = length.is_some_and(|length| length > self.body_limit as u64);
-        stream.incoming = Some(Box::new(incoming));
-        if too_long {
-            self.decline(index, "413");
-        } else if end {
-            self.complete(index);
+        if end {
+            self.complete(self.streams.len() - 1);
         }
         Ok(())
     }
@@ -494,66 +291,27 @@ impl Connection {
         Ok(())
     }
 
-    /// A request is whole.
+    /// The client has sent all of a request.
     fn complete(&mut self, index: usize) {
         let Some(stream) = self.streams.get_mut(index) else { return };
-        let Some(incoming) = stream.incoming.take() else { return };
-        let len = incoming.request.body.len();
-        self.bodies -= len;
-        if incoming.length.is_some_and(|announced| announced != len as u64) {
-            stream.incoming = Some(incoming);
-            self.bodies += len;
+        let Some(incoming) = &stream.incoming else { return };
+        if incoming.length.is_some_and(|announced| announced != stream.body as u64) {
             return self.abort(index, Code::Protocol);
         }
-        self.events.push_back(Event::Request(Box::new(incoming.request)));
+        if let Some(incoming) = stream.incoming.take() {
+            self.events.push_back(Event::Request(Box::new(incoming.request)));
+        }
     }
 
-    /// Answers a request that is not whole with a status alone, and wants no more of it.
-    fn decline(&mut self, index: usize, status: &str) {
-        let Some(stream) = self.streams.get(index) else { return };
+    /// Answers a request with a status alone; if it is not whole, we want no more of it.
+    fn write_declined(&mut self, id: u32, status: &str, whole: bool) {
         let mut block = Vec::new();
-        super::hpack::encode(":status", status, &mut block);
+        hpack::encode(":status", status, &mut block);
         let flags = flag::END_HEADERS | flag::END_STREAM;
-        frame::write(&mut self.control, kind::HEADERS, flags, stream.id, &block);
-        self.abort(index, Code::None);
-    }
-
-    /// Ends a stream from our side, and tells the caller if it knows of it.
-    pub(super) fn abort(&mut self, index: usize, code: Code) {
-        if let Some(stream) = self.streams.get(index) {
-            self.write_reset(stream.id, code);
-            self.drop_stream(index);
+        frame::write(&mut self.control, kind::HEADERS, flags, id, &block);
+        if !whole {
+            self.write_reset(id, Code::None);
         }
-    }
-
-    /// Forgets a stream, and tells the caller if it is about to answer on it.
-    fn drop_stream(&mut self, index: usize) {
-        let stream = self.remove(index);
-        let id = stream.id;
-        let waiting = |e: &Event| matches!(e, Event::Request(r) if r.stream == id);
-        let known = stream.incoming.is_none() && !self.events.iter().any(waiting);
-        self.events.retain(|e| !waiting(e) && *e != Event::Drained { stream: id });
-        if known && stream.answer != Answer::Ended {
-            self.events.push_back(Event::Cancelled { stream: id });
-        }
-    }
-
-    /// Takes a stream off the list; `index` is one of it.
-    pub(super) fn remove(&mut self, index: usize) -> Stream {
-        let stream = self.streams.swap_remove(index);
-        self.queued -= stream.queue.len;
-        if let Some(incoming) = &stream.incoming {
-            self.bodies -= incoming.request.body.len();
-        }
-        stream
-    }
-
-    pub(super) fn write_reset(&mut self, id: u32, code: Code) {
-        frame::write(&mut self.control, kind::RST_STREAM, 0, id, &[0, 0, 0, code as u8]);
-    }
-
-    pub(super) fn find(&self, id: u32) -> Option<usize> {
-        self.streams.iter().position(|stream| stream.id == id)
     }
 
     /// A frame that belongs to no open stream, and that only an open one may have.
@@ -570,24 +328,6 @@ impl Connection {
             return protocol("a frame for a stream that was never opened");
         }
         self.charge(COST_EMPTY)
-    }
-
-    fn charge(&mut self, cost: u16) -> Result<(), H2Error> {
-        match self.budget.checked_sub(cost) {
-            Some(left) => {
-                self.budget = left;
-                Ok(())
-            }
-            None => calm("the peer causes work and asks for nothing"),
-        }
-    }
-
-    /// Sending pays for the window updates that it brings about.
-    pub(super) fn earn(&mut self, bytes: usize) {
-        self.earning += bytes;
-        let units = self.earning / EARN_BYTES;
-        self.earning %= EARN_BYTES;
-        self.budget = self.budget.saturating_add(units as u16).min(BUDGET);
     }
 }
 
