@@ -70,10 +70,13 @@ fn is_empty(value: &Value) -> bool {
 fn snake(key: &str) -> String {
     let mut out = String::with_capacity(key.len() + 4);
     for c in key.chars() {
-        if c.is_ascii_uppercase() {
+        // A name that begins with a capital is our own and stays.
+        if c.is_ascii_uppercase() && !out.is_empty() {
             out.push('_');
+            out.push(c.to_ascii_lowercase());
+        } else {
+            out.push(c);
         }
-        out.push(c.to_ascii_lowercase());
     }
     out
 }
@@ -125,6 +128,8 @@ mod tests {
         ]);
         let printed = r#"{"created_at":{},"expiry":"soon","id":"abc"}"#;
         assert_eq!(released(&value).to_string(), printed);
+        let ours = object([("Result", "done".into())]);
+        assert_eq!(released(&ours), ours);
         assert_eq!(released(&Value::Array(Vec::new())).to_string(), "[]");
         assert_eq!(released(&Value::from("key")).to_string(), "\"key\"");
     }

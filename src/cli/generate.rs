@@ -30,15 +30,9 @@ impl Generate {
     pub(super) fn run(self, format: Format) -> Result<(), Error> {
         let Verb::PrivateKey(_) = self.verb;
         let mut seed = [0; 32];
-        random(&mut seed)?;
+        gramscale_rt::random(&mut seed);
         let text = PrivateKey::from_random(seed).to_text();
         let value = object([("private_key", text.as_str().into())]);
         output::print(&format.render(&value, &text))
     }
-}
-
-fn random(seed: &mut [u8]) -> Result<(), Error> {
-    use std::io::Read as _;
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(seed));
-    read.map_err(|e| Error::Local(format!("the system gives no random bytes: {e}")))
 }

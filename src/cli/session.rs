@@ -2,7 +2,7 @@
 //! and whether to ask first.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use gramscale_proto::wire::time::{Timestamp, parse_duration};
 use serde_json::Value;
@@ -28,8 +28,7 @@ impl Session {
     /// Finds out where the server is; connects only when something is called.
     pub(super) fn open(config: Option<&str>, format: Format, force: bool) -> Result<Self, Error> {
         let target = target(config)?;
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = Timestamp::default().after(since);
+        let now = Timestamp(gramscale_rt::clock::unix_nanos());
         Ok(Self { client: Client::new(target, TIMEOUT), format, force, now })
     }
 

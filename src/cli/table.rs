@@ -59,7 +59,7 @@ pub(super) fn words(time: Timestamp, now: Timestamp) -> String {
     // A unit is used from two of it on, so that "47 hours" is not "1 day".
     let unit = UNITS.iter().find(|(length, _)| away >= 2 * length);
     let Some((length, name)) = unit else { return "just now".to_owned() };
-    let amount = away / length;
+    let amount = away.saturating_add(length / 2) / length;
     if secs < 0 { format!("{amount} {name}s ago") } else { format!("in {amount} {name}s") }
 }
 
@@ -87,12 +87,13 @@ mod tests {
             (90, "in 90 seconds"),
             (-300, "5 minutes ago"),
             (7200, "in 2 hours"),
-            (-172_799, "47 hours ago"),
+            (-172_799, "48 hours ago"),
+            (3599, "in 60 minutes"),
             (90 * 86_400, "in 90 days"),
             (-3 * 365 * 86_400, "3 years ago"),
         ] {
             assert_eq!(words(Timestamp::from_secs(1_000_000_000 + offset), now), text);
         }
-        assert_eq!(words(Timestamp(i64::MIN), Timestamp(i64::MAX)), "584 years ago");
+        assert_eq!(words(Timestamp(i64::MIN), Timestamp(i64::MAX)), "585 years ago");
     }
 }
