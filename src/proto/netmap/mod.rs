@@ -266,10 +266,10 @@ impl Netmap {
         if count == 0 {
             return None;
         }
-        if shared {
-            if let Some(cached) = self.chunks.get(&key).filter(|cached| cached.members == members) {
-                return Some(cached.bytes.clone());
-            }
+        if shared
+            && let Some(cached) = self.chunks.get(&key).filter(|cached| cached.members == members)
+        {
+            return Some(cached.bytes.clone());
         }
         let mut text = Vec::new();
         let mut json = Json::new(&mut text);
@@ -337,11 +337,11 @@ impl Netmap {
         let mut text = Vec::new();
         let mut json = Json::new(&mut text);
         json.open('{');
-        if pending.own {
-            if let Some(member) = tailnet.node(view.viewer) {
-                json.key("Node");
-                self.own_node(&mut json, tailnet, member, view.form());
-            }
+        if pending.own
+            && let Some(member) = tailnet.node(view.viewer)
+        {
+            json.key("Node");
+            self.own_node(&mut json, tailnet, member, view.form());
         }
         if pending.derp {
             json.key("DERPMap").raw(self.derp_map(view.version));

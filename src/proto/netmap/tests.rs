@@ -240,10 +240,10 @@ impl World {
         );
         let request = RegisterRequest::parse(&mut body.into_bytes()).unwrap();
         let joined = self.tailnet.register(machine, &request, self.now, &mut |_| ());
-        if let Ok(Registered::Accepted(id)) = joined {
-            if !self.nodes.contains(&id) {
-                self.nodes.push(id);
-            }
+        if let Ok(Registered::Accepted(id)) = joined
+            && !self.nodes.contains(&id)
+        {
+            self.nodes.push(id);
         }
     }
 

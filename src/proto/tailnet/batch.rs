@@ -112,7 +112,8 @@ impl Tailnet {
     /// their commits must fail. `changes` are the batch's own: those of what is not stored remain
     /// true. Returns what to tell viewers.
     pub fn undo(&mut self, number: u64, mut changes: Vec<Change>) -> Vec<Change> {
-        while let Some(flight) = self.in_flight.pop_back_if(|flight| flight.number >= number) {
+        while self.in_flight.back().is_some_and(|flight| flight.number >= number) {
+            let Some(flight) = self.in_flight.pop_back() else { break };
             for undo in flight.undo.into_iter().rev() {
                 changes.extend(self.revert(undo));
             }

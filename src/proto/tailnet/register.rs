@@ -67,18 +67,18 @@ impl Tailnet {
         if expiry.is_some_and(|at| at < LOGOUT_BEFORE || (now.trusted && at <= now.wall)) {
             return self.log_out(machine, &key, now);
         }
-        if request.auth_key().is_none() {
-            if let Some(member) = self.node_by_key(&key) {
-                let known = member.node.machine == machine;
-                let id = member.node.id;
-                if known && (member.expired || is_expired(member.node.expiry, now)) {
-                    return Ok(Registered::Expired);
-                }
-                if known {
-                    return self.shorten(id, expiry, now);
-                }
-                return Err(Refusal::KeyInUse);
+        if request.auth_key().is_none()
+            && let Some(member) = self.node_by_key(&key)
+        {
+            let known = member.node.machine == machine;
+            let id = member.node.id;
+            if known && (member.expired || is_expired(member.node.expiry, now)) {
+                return Ok(Registered::Expired);
             }
+            if known {
+                return self.shorten(id, expiry, now);
+            }
+            return Err(Refusal::KeyInUse);
         }
         let mut login = Login::new(machine, key, now);
         login.old_key = request.oldnodekey.filter(|key| !key.is_zero());
@@ -242,10 +242,10 @@ impl Tailnet {
 
     /// Makes a node, or gives the machine's node of the same owner its new key.
     fn admit(&mut self, entry: Entry, now: Now, random: Random<'_>) -> Result<NodeId, Refusal> {
-        if let Some(holder) = self.node_by_key(&entry.key) {
-            if holder.node.machine != entry.machine {
-                return Err(Refusal::KeyInUse);
-            }
+        if let Some(holder) = self.node_by_key(&entry.key)
+            && holder.node.machine != entry.machine
+        {
+            return Err(Refusal::KeyInUse);
         }
         let expiry = match &entry.owner {
             Owner::Tags(_) => None,

@@ -148,10 +148,11 @@ pub fn fold_names(json: &mut [u8]) {
         }
         let next = json.get(end + 1..).unwrap_or_default().iter();
         let is_name = next.copied().find(|b| !b.is_ascii_whitespace()) == Some(b':');
-        if is_name && !escaped {
-            if let Some(name) = json.get_mut(from + 1..end) {
-                name.make_ascii_lowercase();
-            }
+        if is_name
+            && !escaped
+            && let Some(name) = json.get_mut(from + 1..end)
+        {
+            name.make_ascii_lowercase();
         }
         at = end + 1;
     }
