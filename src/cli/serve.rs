@@ -27,7 +27,14 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, config: Option<&str>) -> Result<(), Error> {
-        let _ = (config, self.data_dir, self.listen, self.server_url, self.uci, self.start_empty);
-        Err(Error::Local("the server is not part of this build".into()))
+        let _ = (config, self.uci, self.start_empty);
+        let data_dir = std::path::PathBuf::from(self.data_dir.unwrap_or_else(|| "data".into()));
+        let listen = self.listen.as_deref().unwrap_or("127.0.0.1:8080");
+        let listen: std::net::SocketAddr =
+            listen.parse().map_err(|_| Error::Local(format!("{listen} is no address")))?;
+        let server_url = self.server_url.unwrap_or_else(|| format!("http://{listen}"));
+        let socket = data_dir.join("gramscale.sock");
+        crate::serve::run(crate::serve::Options { data_dir, listen, server_url, socket })
+            .map_err(Error::Local)
     }
 }

@@ -1,5 +1,11 @@
 //! The server's tasks: what they decide lies in the modules below, they carry it out.
 
 pub mod admin;
+pub mod control;
 pub mod pages;
 pub mod relay;
+mod router;
+mod run;
+pub mod state;
+
+pub use run::{Options, run};

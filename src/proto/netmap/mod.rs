@@ -20,8 +20,9 @@ pub use dns::{Dns, Record};
 pub use view::View;
 
 use bits::Slots;
-use node::{Form, SelfPart};
+use node::{Form, Whom};
 
+use crate::policy::Filter;
 use crate::tailnet::change::{Change, Patch, Slot};
 use crate::tailnet::record::{NodeId, UserId};
 use crate::tailnet::{Member, Now, Tailnet};
@@ -137,7 +138,11 @@ impl Netmap {
                 self.patches.retain(|patch| patch.node != *id);
                 self.forget_chunk(*slot);
             }
-            Change::Login(_) | Change::Policy | Change::User(_) => {}
+            Change::Access(_)
+            | Change::Filter(_)
+            | Change::Login(_)
+            | Change::Policy
+            | Change::User(_) => {}
         }
     }
 
@@ -200,8 +205,8 @@ impl Netmap {
         json.key("DNSConfig").raw(&self.dns);
         json.key("Domain").text(&self.settings.dns.base_domain);
         json.key("CollectServices").bool(false);
-        json.key("PacketFilters").open('{').key("base");
-        json.raw(&tailnet.packet_filter(view.viewer)).close('}');
+        let filter = tailnet.packet_filter(view.viewer);
+        packet_filter(&mut json, &filter);
         json.key("ClientVersion").raw(b"{\"RunningLatest\":true}");
         if !self.settings.log_tail {
             json.key("Debug").raw(b"{\"DisableLogTail\":true}");
@@ -209,7 +214,7 @@ impl Netmap {
         if now.trusted {
             json.key("ControlTime").display(&now.wall);
         }
-        view.filter = Some(tailnet.packet_filter(view.viewer));
+        view.filter = Some(filter);
         view.known.clear();
         let mut users = vec![owner(member)];
         let mut peers: Vec<Rc<[u8]>> = Vec::new();
@@ -258,6 +263,8 @@ impl Netmap {
                 shared = false;
                 continue;
             }
+            // What of a router's routes a viewer may use is for the policy to say.
+            shared &= tailnet.is_open() || member.routes().next().is_none();
             members.add(slot);
             count += 1;
             view.known.add(slot);
@@ -274,7 +281,7 @@ impl Netmap {
         let mut text = Vec::new();
         let mut json = Json::new(&mut text);
         for slot in members.iter() {
-            self.peer(&mut json, tailnet, slot, view.form());
+            self.peer(&mut json, tailnet, slot, view);
         }
         let bytes = encode(&text, view.encoding);
         // While a commit is under way the old form of a node is shown: not to be kept.
@@ -284,10 +291,12 @@ impl Netmap {
         Some(bytes)
     }
 
-    fn peer(&self, json: &mut Json<'_>, tailnet: &Tailnet, slot: Slot, form: Form) {
+    fn peer(&self, json: &mut Json<'_>, tailnet: &Tailnet, slot: Slot, view: &View) {
         let Some(member) = tailnet.at_slot(slot) else { return };
         let Some(shown) = tailnet.shown(member.node.id) else { return };
-        node::write(json, tailnet, member, shown, &self.settings.dns.base_domain, form, None);
+        let domain = &self.settings.dns.base_domain;
+        let whom = Whom::Peer(view.viewer);
+        node::write(json, tailnet, member, shown, domain, view.form(), &whom);
     }
 
     fn own_node(&self, json: &mut Json<'_>, tailnet: &Tailnet, member: &Member, form: Form) {
@@ -300,10 +309,10 @@ impl Netmap {
         }
         let update = if self.settings.auto_update { &b"[true]"[..] } else { b"[false]" };
         map.key("default-auto-update").raw(update).close('}');
-        let own = SelfPart { caps: &caps };
+        let own = Whom::Itself { caps: &caps };
         let shown = tailnet.shown(member.node.id).unwrap_or(&member.node);
         let domain = &self.settings.dns.base_domain;
-        node::write(json, tailnet, member, shown, domain, form, Some(&own));
+        node::write(json, tailnet, member, shown, domain, form, &own);
     }
 
     fn derp_map(&self, version: u16) -> &[u8] {
@@ -350,10 +359,10 @@ impl Netmap {
             json.key("DNSConfig").raw(&self.dns);
         }
         self.peers_delta(&mut json, view, tailnet, &pending);
-        if pending.policy || pending.own {
+        if pending.policy || pending.filter || pending.own {
             let filter = tailnet.packet_filter(view.viewer);
             if view.filter.as_ref() != Some(&filter) {
-                json.key("PacketFilters").open('{').key("base").raw(&filter).close('}');
+                packet_filter(&mut json, &filter);
                 view.filter = Some(filter);
             }
         }
@@ -403,7 +412,7 @@ impl Netmap {
             json.key("PeersChanged").open('[');
             for slot in &upserts {
                 view.known.add(*slot);
-                self.peer(json, tailnet, *slot, view.form());
+                self.peer(json, tailnet, *slot, view);
             }
             json.close(']');
         }
@@ -433,6 +442,13 @@ impl Netmap {
             profiles(json, tailnet, &users);
         }
     }
+}
+
+/// A filter by name, which clients tell from none even where it lets nothing in.
+fn packet_filter(json: &mut Json<'_>, filter: &Filter) {
+    let mut rules = Vec::new();
+    filter.render(&mut rules);
+    json.key("PacketFilters").open('{').key("base").raw(&rules).close('}');
 }
 
 fn owner(member: &Member) -> UserId {

@@ -1,7 +1,7 @@
 //! `tailcfg.Node` and `tailcfg.PeerChange` as JSON.
 
 use crate::tailnet::change::Patch;
-use crate::tailnet::record::{Expiry, Node, Soft, UserId};
+use crate::tailnet::record::{Expiry, Node, NodeId, Soft, UserId};
 use crate::tailnet::{Member, Tailnet};
 use crate::wire::json::Json;
 use crate::wire::key::NodeKey;
@@ -29,10 +29,12 @@ impl Form {
     }
 }
 
-/// What only the node itself is told.
-pub(super) struct SelfPart<'a> {
-    /// `CapMap`, as JSON.
-    pub caps: &'a [u8],
+/// Who is told of a node.
+pub(super) enum Whom<'a> {
+    /// The node itself, with its `CapMap` as JSON.
+    Itself { caps: &'a [u8] },
+    /// A peer of it.
+    Peer(NodeId),
 }
 
 /// Writes a node as its peers see it, or as it sees itself.
@@ -43,7 +45,7 @@ pub(super) fn write(
     node: &Node,
     base_domain: &str,
     form: Form,
-    own: Option<&SelfPart<'_>>,
+    whom: &Whom<'_>,
 ) {
     let soft = &member.soft;
     let user = if node.is_tagged() { UserId::TAGGED } else { node.user.unwrap_or(UserId::TAGGED) };
@@ -61,8 +63,12 @@ pub(super) fn write(
     json.key("Addresses").open('[');
     node.addresses().for_each(|addr| _ = json.display(&Prefix::single(addr)));
     json.close(']');
-    let primary: Vec<Prefix> = tailnet.primary_routes(node.id).collect();
-    let exit = member.routes().filter(Prefix::is_exit);
+    let usable = |route: &Prefix| match whom {
+        Whom::Itself { .. } => true,
+        Whom::Peer(viewer) => tailnet.may_use(*viewer, node.id, route),
+    };
+    let primary: Vec<Prefix> = tailnet.primary_routes(node.id).filter(usable).collect();
+    let exit = member.routes().filter(Prefix::is_exit).filter(usable);
     let mut routes: Vec<Prefix> = primary.iter().copied().chain(exit).collect();
     routes.sort_unstable();
     if form < Form::Current || !routes.is_empty() {
@@ -90,15 +96,15 @@ pub(super) fn write(
         json.close(']');
     }
     online(json, member);
-    json.key("MachineAuthorized").bool(own.is_some() || !member.expired);
-    match own {
-        Some(own) => {
-            json.key("CapMap").raw(own.caps);
+    json.key("MachineAuthorized").bool(matches!(whom, Whom::Itself { .. }) || !member.expired);
+    match whom {
+        Whom::Itself { caps } => {
+            json.key("CapMap").raw(caps);
         }
-        None if member.is_exit_node() => {
+        Whom::Peer(_) if member.is_exit_node() => {
             json.key("CapMap").open('{').key("suggest-exit-node").raw(b"[]").close('}');
         }
-        None => {}
+        Whom::Peer(_) => {}
     }
     if member.expired {
         json.key("Expired").bool(true);

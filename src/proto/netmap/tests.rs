@@ -18,6 +18,19 @@ use crate::wire::time::Timestamp;
 /// Steps of a run; `GRAMSCALE_STEPS` asks for more.
 const STEPS: u32 = 1200;
 
+/// Policies that are put in force one after the other.
+const POLICIES: [&str; 4] = [
+    r#"{"tagOwners":{"tag:web":[]},"acls":[{"action":"accept","src":["*"],"dst":["*:*"]}]}"#,
+    r#"{"tagOwners":{"tag:web":[]},"groups":{"group:a":["user1@","user2@"]},
+        "acls":[{"action":"accept","src":["group:a"],"dst":["tag:web:80","10.0.0.0/8:*"]},
+                {"action":"accept","src":["tag:web"],"dst":["user3@:22"]}]}"#,
+    r#"{"tagOwners":{"tag:web":[],"tag:server":[]},
+        "autoApprovers":{"routes":{"10.0.0.0/8":["tag:web"]},"exitNode":["tag:server"]},
+        "acls":[{"action":"accept","src":["autogroup:member"],"dst":["autogroup:self:*"]},
+                {"action":"accept","src":["autogroup:member"],"dst":["autogroup:internet:*"]}]}"#,
+    r#"{"acls":[]}"#,
+];
+
 /// What a client knows.
 #[derive(Debug, Default, PartialEq)]
 struct Client {
@@ -335,6 +348,11 @@ impl World {
                 let by = Duration::from_secs(self.pick(60) as u64);
                 let expiry = Expiry::At(self.now.wall.after(by));
                 self.some_node().map(|id| self.tailnet.set_expiry(id, Some(expiry), self.now));
+            }
+            14 if self.pick(6) == 0 => {
+                let policy = POLICIES[self.pick(POLICIES.len())];
+                // A name that it needs may be two users' at the moment.
+                let _ = self.tailnet.set_policy(policy, self.now);
             }
             _ => self.render_some(),
         }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::Encoding;
 use super::bits::Slots;
 use super::node::Form;
+use crate::policy::Filter;
 use crate::tailnet::Tailnet;
 use crate::tailnet::change::{Change, Patch, Slot};
 use crate::tailnet::record::{NodeId, UserId};
@@ -23,7 +24,8 @@ pub struct View {
     pub(super) ended: bool,
     pub(super) known: Slots,
     pub(super) pending: Pending,
-    pub(super) filter: Option<Rc<[u8]>>,
+    /// The packet filter that it was told.
+    pub(super) filter: Option<Rc<Filter>>,
 }
 
 /// What a view has still to be told.
@@ -33,6 +35,7 @@ pub(super) struct Pending {
     pub(super) derp: bool,
     pub(super) dns: bool,
     pub(super) policy: bool,
+    pub(super) filter: bool,
     pub(super) nodes: Slots,
     pub(super) patches: Vec<(Slot, Patch)>,
     pub(super) removed: Vec<NodeId>,
@@ -102,6 +105,18 @@ impl View {
                 }
                 self.pending.patch(member.slot, *what);
             }
+            Change::Access(id) => {
+                if *id != self.viewer || tailnet.is_open() {
+                    return false;
+                }
+                self.pending.policy = true;
+            }
+            Change::Filter(id) => {
+                if *id != self.viewer {
+                    return false;
+                }
+                self.pending.filter = true;
+            }
             Change::Policy => self.pending.policy = true,
             Change::User(id) => {
                 let owns = |slot| tailnet.at_slot(slot).is_some_and(|m| m.node.user == Some(*id));
@@ -143,7 +158,7 @@ impl View {
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
-        !(self.own || self.derp || self.dns || self.policy)
+        !(self.own || self.derp || self.dns || self.policy || self.filter)
             && self.nodes.is_empty()
             && self.patches.is_empty()
             && self.removed.is_empty()
@@ -157,7 +172,7 @@ impl Pending {
     /// The patch, if that is all there is to tell.
     pub(super) fn only_patch(&self) -> Option<(Slot, Patch)> {
         let [patch] = self.patches[..] else { return None };
-        let rest = self.own || self.derp || self.dns || self.policy;
+        let rest = self.own || self.derp || self.dns || self.policy || self.filter;
         let alone =
             !rest && self.nodes.is_empty() && self.removed.is_empty() && self.users.is_empty();
         alone.then_some(patch)

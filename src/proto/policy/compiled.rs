@@ -114,6 +114,11 @@ impl Compiled {
         }
     }
 
+    /// Whether there is no policy.
+    pub fn is_open(&self) -> bool {
+        self.mode == Mode::Open
+    }
+
     /// The policy that it is made of.
     pub fn policy(&self) -> &Rc<Policy> {
         &self.policy

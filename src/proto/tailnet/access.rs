@@ -1,22 +1,188 @@
-//! What the policy says, asked of the tailnet.
+//! The policy in force: set, asked, and kept up to date as users and nodes change.
 
 use std::rc::Rc;
 
-use super::Tailnet;
-use super::record::NodeId;
+use super::change::Change;
+use super::record::{NodeId, UserId};
+use super::write::{PolicyText, Write};
+use super::{Member, Now, Refusal, Tailnet};
+use crate::policy::{Compiled, Filter, Person, Policy, RouteUse, Subject};
+use crate::wire::prefix::Prefix;
 
-/// Everything from everywhere.
-const ALLOW_ALL: &[u8] =
-    br#"[{"SrcIPs":["*"],"DstPorts":[{"IP":"*","Ports":{"First":0,"Last":65535}}]}]"#;
+/// A policy that is being stored.
+#[derive(Debug)]
+pub(super) struct NewPolicy {
+    compiled: Compiled,
+    text: Option<PolicyText>,
+}
 
 impl Tailnet {
-    /// Whether a node is told of another.
-    pub fn sees(&self, viewer: NodeId, peer: NodeId) -> bool {
-        viewer != peer
+    /// Puts a policy in force and stores it.
+    pub fn set_policy(&mut self, text: &str, now: Now) -> Result<(), Refusal> {
+        let text = PolicyText { text: text.to_owned(), at: now.wall };
+        self.plan_policy(&text.text.clone(), Some(text.clone()))?;
+        self.batch.write(Write::PutPolicy(text));
+        Ok(())
     }
 
-    /// The packet filter of a node: the JSON of its `tailcfg.FilterRule`s.
-    pub fn packet_filter(&self, _node: NodeId) -> Rc<[u8]> {
-        ALLOW_ALL.into()
+    /// Puts the policy of a file in force; what is stored is its business.
+    pub fn load_policy(&mut self, text: &str) -> Result<(), Refusal> {
+        self.plan_policy(text, None)
     }
+
+    /// Nothing is allowed from now on, as when a stored policy can no longer be read.
+    pub fn close_policy(&mut self) {
+        self.install(NewPolicy { compiled: Compiled::closed(), text: self.policy_text.clone() });
+    }
+
+    /// Whether a policy could be put in force.
+    pub fn check_policy(&self, text: &str) -> Result<(), Refusal> {
+        self.compile(text).map(drop)
+    }
+
+    /// The policy that is stored.
+    pub fn policy(&self) -> Option<&PolicyText> {
+        self.policy_text.as_ref()
+    }
+
+    /// Whether there is no policy: everything is allowed.
+    pub fn is_open(&self) -> bool {
+        self.access.is_open()
+    }
+
+    /// Whether a node is told of another.
+    pub fn sees(&self, viewer: NodeId, peer: NodeId) -> bool {
+        self.access.sees(viewer.0, peer.0)
+    }
+
+    /// Whether a viewer may use a route of a peer.
+    pub fn may_use(&self, viewer: NodeId, peer: NodeId, route: &Prefix) -> bool {
+        self.access.route(viewer.0, peer.0, route) != RouteUse::No
+    }
+
+    /// What may come in at a node.
+    pub fn packet_filter(&self, node: NodeId) -> Rc<Filter> {
+        self.access.filter(node.0)
+    }
+
+    /// Whether a user may bring in nodes with this tag.
+    pub(super) fn may_request_tag(&self, user: UserId, tag: &str) -> bool {
+        self.access.may_tag(user.0, tag)
+    }
+
+    /// Whether the policy knows the tag.
+    pub(super) fn is_tag_defined(&self, tag: &str) -> bool {
+        self.access.defines_tag(tag)
+    }
+
+    /// Approves the routes that the policy approves for this node.
+    pub(super) fn auto_approve(&mut self, id: NodeId) -> Result<(), Refusal> {
+        let Some(member) = self.nodes.get(&id) else { return Ok(()) };
+        let more = approved(&self.access, member);
+        self.add_routes(id, more)
+    }
+
+    /// Tells the policy how a node is now, or that it is gone.
+    pub(super) fn reclassify(&mut self, id: NodeId) {
+        match self.nodes.get(&id) {
+            Some(member) => with_subject(member, |subject| self.access.put(subject)),
+            None => self.access.remove(id.0),
+        }
+    }
+
+    /// Tells the policy who the users are now.
+    pub(super) fn recount_users(&mut self) -> Result<(), Refusal> {
+        let people = people(self.users.values());
+        self.access.set_people(&people).map_err(Refusal::Policy)
+    }
+
+    /// Notes whose filters changed since the last call.
+    pub(super) fn note_filters(&mut self) {
+        let touched = self.access.touched();
+        // Without a policy every filter is the same for ever.
+        for id in touched.into_iter().filter(|_| !self.access.is_open()) {
+            self.batch.tell(Change::Filter(NodeId(id)));
+        }
+    }
+
+    /// Puts a policy in force that is stored by now.
+    pub(super) fn install(&mut self, new: NewPolicy) {
+        let mut compiled = new.compiled;
+        // Nodes came and went while it was being stored. A user that came meanwhile and made a
+        // name ambiguous keeps its nodes out until the name is mended.
+        let _ = compiled.set_people(&people(self.users.values()));
+        for member in self.nodes.values() {
+            with_subject(member, |subject| compiled.put(subject));
+        }
+        compiled.touched();
+        self.access = compiled;
+        self.policy_text = new.text;
+    }
+
+    fn plan_policy(&mut self, text: &str, stored: Option<PolicyText>) -> Result<(), Refusal> {
+        let mut compiled = self.compile(text)?;
+        for member in self.nodes.values() {
+            with_subject(member, |subject| compiled.put(subject));
+        }
+        let more: Vec<_> =
+            self.nodes.values().map(|m| (m.node.id, approved(&compiled, m))).collect();
+        for (id, routes) in more {
+            self.add_routes(id, routes)?;
+        }
+        self.batch.policy(NewPolicy { compiled, text: stored });
+        self.batch.tell(Change::Policy);
+        Ok(())
+    }
+
+    fn compile(&self, text: &str) -> Result<Compiled, Refusal> {
+        let policy = Policy::parse(text).map_err(Refusal::Policy)?;
+        Compiled::new(Rc::new(policy), &people(self.users.values())).map_err(Refusal::Policy)
+    }
+
+    fn add_routes(&mut self, id: NodeId, more: Vec<Prefix>) -> Result<(), Refusal> {
+        if more.is_empty() {
+            return Ok(());
+        }
+        self.edit(id, |node| {
+            node.approved_routes.extend(more);
+            node.approved_routes.sort_unstable();
+            node.approved_routes.dedup();
+        })?;
+        Ok(())
+    }
+}
+
+/// The routes that a node offers and the policy approves, without those that are approved.
+fn approved(access: &Compiled, member: &Member) -> Vec<Prefix> {
+    let offered = member.soft.host.routes.iter();
+    let new = offered.filter(|route| !member.node.approved_routes.contains(route));
+    let mut routes: Vec<Prefix> = with_subject(member, |subject| {
+        new.filter(|route| access.approves(subject, route)).copied().collect()
+    });
+    if routes.iter().any(Prefix::is_exit) {
+        routes.extend([Prefix::ALL_V4, Prefix::ALL_V6]);
+    }
+    routes
+}
+
+fn with_subject<T>(member: &Member, f: impl FnOnce(&Subject<'_>) -> T) -> T {
+    let routes: Vec<Prefix> = member.routes().collect();
+    f(&Subject {
+        id: member.node.id.0,
+        user: member.node.user.map(|user| user.0),
+        tags: &member.node.tags,
+        v4: member.node.v4,
+        v6: member.node.v6,
+        routes: &routes,
+    })
+}
+
+fn people<'a>(users: impl Iterator<Item = &'a super::record::User>) -> Vec<Person<'a>> {
+    let person = |user: &'a super::record::User| Person {
+        id: user.id.0,
+        name: &user.name,
+        email: &user.email,
+        provider_id: &user.provider_id,
+    };
+    users.map(person).collect()
 }

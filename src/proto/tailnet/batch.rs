@@ -1,5 +1,6 @@
 //! What one or several commands leave to be done: stored, told, or taken back.
 
+use super::access::NewPolicy;
 use super::change::{Change, Slot};
 use super::record::{ApiKey, ApiKeyId, AuthKey, AuthKeyId, Node, NodeId, User, UserId};
 use super::write::Write;
@@ -18,9 +19,15 @@ pub struct Batch {
     undo: Vec<Undo>,
     /// Slots of nodes that are gone once this is stored.
     freed: Vec<Slot>,
+    /// To be put in force once it is stored.
+    policy: Option<Box<NewPolicy>>,
 }
 
 impl Batch {
+    pub(super) fn policy(&mut self, policy: NewPolicy) {
+        self.policy = Some(Box::new(policy));
+    }
+
     pub(super) fn write(&mut self, write: Write) {
         // The counters of numbers are written once a batch.
         if let Write::PutMeta(super::write::Meta::Next(_)) = write {
@@ -71,6 +78,7 @@ pub(super) struct InFlight {
     number: u64,
     undo: Vec<Undo>,
     freed: Vec<Slot>,
+    policy: Option<Box<NewPolicy>>,
 }
 
 impl InFlight {
@@ -86,12 +94,16 @@ impl InFlight {
 impl Tailnet {
     /// Takes what the commands since the last call left to be done.
     pub fn take_batch(&mut self) -> Batch {
+        self.note_filters();
         let mut batch = std::mem::take(&mut self.batch);
         self.batch.number = batch.number + 1;
-        if !batch.writes.is_empty() {
+        let policy = batch.policy.take();
+        if batch.writes.is_empty() {
+            policy.into_iter().for_each(|new| self.install(*new));
+        } else {
             let undo = std::mem::take(&mut batch.undo);
             let freed = std::mem::take(&mut batch.freed);
-            self.in_flight.push_back(InFlight { number: batch.number, undo, freed });
+            self.in_flight.push_back(InFlight { number: batch.number, undo, freed, policy });
         }
         batch
     }
@@ -101,9 +113,9 @@ impl Tailnet {
         let Some(at) = self.in_flight.iter().position(|flight| flight.number == number) else {
             return;
         };
-        for slot in self.in_flight.remove(at).map(|flight| flight.freed).unwrap_or_default() {
-            self.free_slot(slot);
-        }
+        let Some(flight) = self.in_flight.remove(at) else { return };
+        flight.freed.into_iter().for_each(|slot| self.free_slot(slot));
+        flight.policy.into_iter().for_each(|new| self.install(*new));
     }
 
     /// The writes of the batch could not be stored: the state becomes what it was before it.
@@ -133,8 +145,14 @@ impl Tailnet {
             Undo::ApiKey(id, None) => _ = self.api_keys.remove(&id),
             Undo::AuthKey(id, Some(old)) => _ = self.auth_keys.insert(id, *old),
             Undo::AuthKey(id, None) => _ = self.auth_keys.remove(&id),
-            Undo::User(id, Some(old)) => _ = self.users.insert(id, old),
-            Undo::User(id, None) => _ = self.users.remove(&id),
+            Undo::User(id, old) => {
+                match old {
+                    Some(old) => _ = self.users.insert(id, old),
+                    None => _ = self.users.remove(&id),
+                }
+                // These users were all right before.
+                let _ = self.recount_users();
+            }
             Undo::Node(id, Some(old)) => {
                 if self.nodes.contains_key(&id) {
                     self.replace(old.node);
@@ -142,6 +160,7 @@ impl Tailnet {
                     // Its slot is not free before the deletion is stored.
                     self.index(&old.node);
                     self.nodes.insert(id, *old);
+                    self.reclassify(id);
                 }
                 return Some(Change::Node(id));
             }

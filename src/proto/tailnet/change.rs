@@ -6,6 +6,10 @@ use super::record::{NodeId, UserId};
 /// Something that viewers or waiting requests are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
+    /// Whom a node may reach, or who it, may have changed by what the node now is.
+    Access(NodeId),
+    /// What may come in at a node changed.
+    Filter(NodeId),
     /// A login that a request may wait for was decided.
     Login(LoginId),
     /// A node is new, or anything of it changed that a patch can't say.

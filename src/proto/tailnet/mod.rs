@@ -40,8 +40,9 @@ use batch::InFlight;
 use change::{Change, Slot};
 use login::Logins;
 use record::{ApiKey, ApiKeyId, AuthKey, AuthKeyId, Expiry, Node, NodeId, Soft, User, UserId};
-use write::{Meta, NextIds, Snapshot, Write};
+use write::{Meta, NextIds, PolicyText, Snapshot, Write};
 
+use crate::policy::Compiled;
 use crate::wire::key::NodeKey;
 use crate::wire::prefix::Prefix;
 use crate::wire::time::Timestamp;
@@ -140,6 +141,8 @@ pub struct Tailnet {
     /// Nodes whose soft part is newer than what is stored.
     unsaved: BTreeSet<NodeId>,
     saved: Duration,
+    access: Compiled,
+    policy_text: Option<PolicyText>,
     batch: Batch,
     in_flight: VecDeque<InFlight>,
 }
@@ -162,6 +165,8 @@ impl Tailnet {
             primaries: BTreeMap::new(),
             unsaved: BTreeSet::new(),
             saved: Duration::ZERO,
+            access: Compiled::open(),
+            policy_text: snapshot.policy,
             batch: Batch::default(),
             in_flight: VecDeque::new(),
         };
@@ -269,10 +274,11 @@ impl Tailnet {
             *place = Some(node.id);
         }
         let slot = Slot(at as u32);
+        let id = node.id;
         let live = Live { left_at: soft.last_seen, ..Live::default() };
         self.index(&node);
-        let id = node.id;
         self.nodes.insert(id, Member { node, soft, slot, online: false, expired: false, live });
+        self.reclassify(id);
     }
 
     /// Takes a node out of the state; its slot stays taken.
@@ -280,6 +286,7 @@ impl Tailnet {
         let member = self.nodes.remove(&id)?;
         self.unindex(&member.node);
         self.unsaved.remove(&id);
+        self.reclassify(id);
         Some(member)
     }
 
@@ -297,6 +304,14 @@ impl Tailnet {
         let old = std::mem::replace(&mut member.node, node.clone());
         self.unindex(&old);
         self.index(&node);
+        let identity = |n: &Node| (n.user, n.v4, n.v6);
+        let same = identity(&old) == identity(&node)
+            && old.tags == node.tags
+            && old.approved_routes == node.approved_routes;
+        if !same {
+            self.reclassify(id);
+            self.batch.tell(Change::Access(id));
+        }
     }
 
     fn index(&mut self, node: &Node) {

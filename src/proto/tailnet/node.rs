@@ -2,7 +2,7 @@
 
 use super::change::Change;
 use super::key::is_expired;
-use super::record::{Expiry, NodeId, UserId};
+use super::record::{Expiry, NodeId};
 use super::write::Write;
 use super::{Now, Random, Refusal, Tailnet, name};
 use crate::wire::prefix::Prefix;
@@ -150,21 +150,6 @@ impl Tailnet {
             node.hostname = hostname;
             node.name = name;
         })?;
-        Ok(())
-    }
-
-    /// Whether a user may bring in nodes with this tag.
-    pub(super) fn may_request_tag(&self, _user: UserId, _tag: &str) -> bool {
-        false
-    }
-
-    /// Whether the policy knows the tag.
-    fn is_tag_defined(&self, _tag: &str) -> bool {
-        true
-    }
-
-    /// Approves the routes that the policy approves for this node.
-    pub(super) fn auto_approve(&mut self, _id: NodeId) -> Result<(), Refusal> {
         Ok(())
     }
 }

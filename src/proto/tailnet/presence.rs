@@ -80,6 +80,8 @@ impl Tailnet {
             self.follow_hostname(id, &hostname)?;
         }
         if routes_changed {
+            self.reclassify(id);
+            self.batch.tell(Change::Access(id));
             self.auto_approve(id)?;
             self.elect();
         }

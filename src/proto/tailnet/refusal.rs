@@ -45,6 +45,8 @@ pub enum Refusal {
     TagUndefined(String),
     /// Not of the form `tag:name`.
     TagSyntax(String),
+    /// The policy can't be read, or names more than one user by one name.
+    Policy(crate::policy::Error),
     /// The last tag can't be taken from a node: it would belong to nobody.
     TagsEmpty,
     /// Tags that a client may not ask for.
@@ -122,6 +124,7 @@ impl fmt::Display for Refusal {
                 "\"{name}\" is no DNS label: use 1 to 63 of a-z, 0-9 and -, not at an end"
             ),
             Self::NodeNameTaken(name) => write!(f, "another node is named {name}"),
+            Self::Policy(error) => error.fmt(f),
             Self::TagUndefined(tag) => {
                 write!(f, "{tag} is not defined: add it to tagOwners in the policy")
             }

@@ -43,6 +43,7 @@ impl Tailnet {
         self.batch.undo_user(id, None);
         self.batch.write(Write::PutUser(user.clone()));
         self.users.insert(id, user);
+        self.recount_users()?;
         Ok(id)
     }
 
@@ -62,7 +63,7 @@ impl Tailnet {
         self.batch.write(Write::PutUser(renamed.clone()));
         self.batch.tell(Change::User(id));
         self.users.insert(id, renamed);
-        Ok(())
+        self.recount_users()
     }
 
     /// Deletes a user without nodes, and its preauth keys.
@@ -75,6 +76,7 @@ impl Tailnet {
         self.batch.undo_user(id, Some(user));
         self.batch.write(Write::DeleteUser(id));
         self.users.remove(&id);
+        self.recount_users()?;
         let keys = self.auth_keys.values().filter(|key| key.user == Some(id));
         for key in keys.map(|key| key.id).collect::<Vec<_>>() {
             self.delete_auth_key(key)?;

@@ -1,0 +1,166 @@
+//! The control protocol: what clients speak with the server about.
+//!
+//! `POST /ts2021` becomes a Noise session with HTTP/2 inside (`control/controlhttp`,
+//! `control/controlbase` of the client). A connection is one task that writes what there is, and
+//! then waits for the socket, for answers that other tasks prepare, and for news of its map
+//! streams; it has buffers only while it does something.
+
+mod map;
+mod register;
+mod rpc;
+mod session;
+
+use std::rc::Rc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gramscale_proto::wire::http1::Head;
+use gramscale_proto::wire::key::{Hex, MachineKey, PrivateKey};
+use gramscale_proto::wire::noise::{self, INITIATION_LEN, Responder};
+use gramscale_proto::wire::tailcfg::OLDEST_VERSION;
+use gramscale_rt::random;
+
+use super::state::State;
+use crate::net::http::{Reply, Response};
+use session::Session;
+
+/// The value of `Upgrade` (`controlhttpcommon.UpgradeHeaderValue`).
+const UPGRADE: &str = "tailscale-control-protocol";
+/// The header, or query parameter of a WebSocket, with the first Noise message.
+const HANDSHAKE: &str = "X-Tailscale-Handshake";
+/// From this version `/key` answers with JSON.
+const VERSION_JSON_KEY: u16 = 39;
+
+/// The control protocol's end of the server.
+pub struct Control {
+    state: Rc<State>,
+    responder: Responder,
+    server_url: String,
+}
+
+impl Control {
+    /// Speaks with the clients of `state`'s tailnet; `server_url` has no slash at its end.
+    pub fn new(state: Rc<State>, key: PrivateKey, server_url: String) -> Rc<Self> {
+        Rc::new(Self { state, responder: Responder::new(key), server_url })
+    }
+
+    /// The key by which clients know this server.
+    pub fn public_key(&self) -> MachineKey {
+        self.responder.public()
+    }
+
+    /// `GET /key?v=N`.
+    pub fn key(&self, head: &Head) -> Response {
+        let Some(version) = head.param("v") else {
+            return Response::text(400, "capability version must be set");
+        };
+        match version.parse::<u16>() {
+            Err(_) => Response::text(400, "invalid capability version"),
+            Ok(..VERSION_JSON_KEY) => Response::empty(200),
+            // The older key is not used, but while it is zero clients ask again at each login.
+            Ok(_) => {
+                let key = self.public_key();
+                Response::json(
+                    200,
+                    format!("{{\"legacyPublicKey\":\"{key}\",\"publicKey\":\"{key}\"}}"),
+                )
+            }
+        }
+    }
+
+    /// `POST /ts2021`: the answer to the first Noise message, and what follows it.
+    pub fn upgrade(self: &Rc<Self>, head: &Head) -> Reply {
+        if !head.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(UPGRADE)) {
+            return Response::text(400, "this is for Tailscale clients: missing upgrade").into();
+        }
+        let Some(initiation) = head.header(HANDSHAKE).and_then(initiation) else {
+            return Response::text(400, "missing or malformed handshake header").into();
+        };
+        let mut out = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: {UPGRADE}\r\nConnection: upgrade\r\n\r\n"
+        )
+        .into_bytes();
+        let session = self.answer(&initiation, true, &mut out);
+        let then = session.map(|session| self.clone().session(session));
+        Reply::Upgrade {
+            head: out,
+            then: Box::new(move |connection| {
+                Box::pin(async move {
+                    if let Some(session) = then {
+                        session.serve(connection).await;
+                    }
+                })
+            }),
+        }
+    }
+
+    /// Answers the first Noise message. All that can be sent at once goes into `out`: the
+    /// response, the early payload, and the settings of HTTP/2.
+    pub fn answer(
+        &self,
+        initiation: &[u8],
+        early: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<(noise::Session, gramscale_proto::wire::h2::Connection)> {
+        let mut ephemeral = [0; 32];
+        random(&mut ephemeral);
+        let version = initiation.first_chunk().map(|v| u16::from_be_bytes(*v)).unwrap_or(0);
+        if version < OLDEST_VERSION {
+            log::info!("refused a client of capability version {version}: too old");
+            noise::refuse(&too_old(version), out);
+            return None;
+        }
+        match self.responder.accept(ephemeral, initiation) {
+            Ok((response, mut session)) => {
+                out.extend_from_slice(&response);
+                let mut plain = Vec::new();
+                if early {
+                    early_payload(&mut plain);
+                }
+                let mut h2 = gramscale_proto::wire::h2::Connection::new(rpc::BODY_LIMIT);
+                h2.take_output(&mut plain, usize::MAX);
+                session.seal.seal(&plain, out).ok()?;
+                Some((session, h2))
+            }
+            Err(error) => {
+                log::debug!("handshake: {error}");
+                noise::refuse("the handshake failed: the server's key may have changed", out);
+                None
+            }
+        }
+    }
+
+    fn session(
+        self: Rc<Self>,
+        (noise, h2): (noise::Session, gramscale_proto::wire::h2::Connection),
+    ) -> Session {
+        Session::new(self, noise, h2)
+    }
+}
+
+/// What a client too old for this server is told.
+fn too_old(version: u16) -> String {
+    format!(
+        "unsupported client version (capability version {version}): this server needs Tailscale \
+         1.62 or newer"
+    )
+}
+
+fn initiation(text: &str) -> Option<Vec<u8>> {
+    // 4 digits for each 3 bytes.
+    if text.len() > INITIATION_LEN.div_ceil(3) * 4 {
+        return None;
+    }
+    STANDARD.decode(text).ok().filter(|bytes| bytes.len() == INITIATION_LEN)
+}
+
+/// What clients look for before HTTP/2 begins (`controlhttp`, `earlyPayloadMagic`; from
+/// capability version 49). None uses the challenge, but one without it is an error.
+fn early_payload(out: &mut Vec<u8>) {
+    let mut challenge = [0; 32];
+    random(&mut challenge);
+    let json = format!("{{\"nodeKeyChallenge\":\"chalpub:{}\"}}", Hex(&challenge));
+    out.extend_from_slice(b"\xff\xff\xffTS");
+    out.extend_from_slice(&(json.len() as u32).to_be_bytes());
+    out.extend_from_slice(json.as_bytes());
+}

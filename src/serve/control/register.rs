@@ -1,0 +1,104 @@
+//! `POST /machine/register`.
+
+use std::rc::Rc;
+
+use gramscale_proto::netmap::write_profile;
+use gramscale_proto::tailnet::login::{LoginState, Verdict};
+use gramscale_proto::tailnet::record::{NodeId, UserId};
+use gramscale_proto::tailnet::{Registered, Tailnet};
+use gramscale_proto::wire::json::Json;
+use gramscale_proto::wire::tailcfg::{OLDEST_VERSION, RegisterRequest};
+
+use super::super::state::draw;
+use super::rpc::{Client, json_answer, text_answer};
+use super::session::Answer;
+use super::{Control, too_old};
+
+pub(super) async fn answer(
+    control: &Rc<Control>,
+    client: Client,
+    stream: u32,
+    body: &mut [u8],
+) -> Answer {
+    let request = match RegisterRequest::parse(body).and_then(|r| r.expiry().map(|_| r)) {
+        Ok(request) => request,
+        Err(error) => return text_answer(stream, 400, &error.to_string()),
+    };
+    if request.version < OLDEST_VERSION {
+        return json_answer(stream, Outcome::Error(&too_old(request.version)).to_json(control));
+    }
+    loop {
+        let registered = control
+            .state
+            .execute(|tailnet, now| tailnet.register(client.machine, &request, now, &mut draw));
+        let outcome = match registered.await {
+            Ok(Registered::Accepted(node)) => Outcome::Accepted(node),
+            Ok(Registered::Expired) => Outcome::Expired,
+            Ok(Registered::LoggedOut) => Outcome::Expired,
+            Ok(Registered::Login(id)) => {
+                let url = format!("{}/register/{id}", control.server_url);
+                log::info!("{} asks to be let in: {url}", client.machine.short());
+                return json_answer(stream, Outcome::Login(&url).to_json(control));
+            }
+            Ok(Registered::Wait(id)) => {
+                control.state.login_decided(id).await;
+                let state = control.state.read(|t| t.login_state(id, &client.machine));
+                if state == LoginState::Decided(Verdict::Rejected) {
+                    Outcome::Error("an administrator rejected this registration")
+                } else {
+                    // Approved, or timed out: ask as if for the first time.
+                    continue;
+                }
+            }
+            Err(failure) => {
+                let text = failure.to_string();
+                log::info!("registration of {} refused: {text}", client.machine.short());
+                return json_answer(stream, Outcome::Error(&text).to_json(control));
+            }
+        };
+        return json_answer(stream, outcome.to_json(control));
+    }
+}
+
+/// What a client is told.
+enum Outcome<'a> {
+    Accepted(NodeId),
+    Error(&'a str),
+    Expired,
+    Login(&'a str),
+}
+
+impl Outcome<'_> {
+    /// A `tailcfg.RegisterResponse`. The Rust client needs every field to be there.
+    fn to_json(&self, control: &Control) -> Vec<u8> {
+        control.state.read(|tailnet| self.render(tailnet))
+    }
+
+    fn render(&self, tailnet: &Tailnet) -> Vec<u8> {
+        let node = match self {
+            Self::Accepted(id) => tailnet.node(*id),
+            _ => None,
+        };
+        let user = node.map(|member| {
+            member.node.user.filter(|_| !member.node.is_tagged()).unwrap_or(UserId::TAGGED)
+        });
+        let mut out = Vec::new();
+        let mut json = Json::new(&mut out);
+        json.open('{');
+        for part in ["User", "Login"] {
+            json.key(part);
+            match user {
+                Some(user) => write_profile(&mut json, tailnet, user),
+                None => {
+                    json.raw(b"{\"ID\":0,\"LoginName\":\"\",\"DisplayName\":\"\"}");
+                }
+            }
+        }
+        json.key("NodeKeyExpired").bool(matches!(self, Self::Expired));
+        json.key("MachineAuthorized").bool(matches!(self, Self::Accepted(_)));
+        json.key("AuthURL").text(if let Self::Login(url) = self { url } else { "" });
+        json.key("Error").text(if let Self::Error(text) = self { text } else { "" });
+        json.close('}');
+        out
+    }
+}

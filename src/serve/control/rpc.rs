@@ -1,0 +1,87 @@
+//! What clients can ask over their connection (`tailcfg` and `controlclient` of the client).
+
+use std::rc::Rc;
+
+use gramscale_proto::wire::h2::Request;
+use gramscale_proto::wire::key::MachineKey;
+
+use super::session::{Answer, Body, Desk};
+use super::{Control, map, register};
+
+/// Bytes of a request's body. Registrations and map requests are of 1 to 10 KB; somebody with
+/// many services and routes needs more.
+pub(super) const BODY_LIMIT: usize = 128 * 1024;
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(super) struct Client {
+    /// The machine, proved by the handshake.
+    pub(super) machine: MachineKey,
+    /// The client's capability version as it was in the handshake.
+    pub(super) version: u16,
+}
+
+/// Answers a request.
+pub(super) async fn answer(
+    control: &Rc<Control>,
+    desk: &Desk,
+    client: Client,
+    mut request: Request,
+) -> Answer {
+    let stream = request.stream;
+    let path = request.path.split('?').next().unwrap_or_default().to_owned();
+    let reply = |status, text: &str| text_answer(stream, status, text);
+    match (request.method.as_str(), path.as_str()) {
+        ("POST", "/machine/register") => {
+            register::answer(control, client, stream, &mut request.body).await
+        }
+        ("POST", "/machine/map") => {
+            map::answer(control, desk, client, stream, &mut request.body).await
+        }
+        ("GET", "/machine/whoami") => reply(200, &whoami(control, client)),
+        ("POST", "/machine/update-health") => reply(204, ""),
+        ("POST", "/machine/audit-log") => {
+            let text = String::from_utf8_lossy(&request.body);
+            log::info!("audit log of {}: {}", client.machine.short(), text.escape_debug());
+            reply(200, "")
+        }
+        ("POST", "/machine/feature/query") => json_answer(
+            stream,
+            "{\"Complete\":false,\"Text\":\"This server does not offer this feature.\\n\",\
+             \"URL\":\"\",\"ShouldWait\":false}",
+        ),
+        ("POST", "/machine/set-dns") => {
+            reply(501, "this server publishes no DNS records: HTTPS certificates are not available")
+        }
+        ("POST", "/machine/id-token") => reply(501, "this server issues no id tokens"),
+        ("PATCH", "/machine/set-device-attr") => {
+            reply(501, "this server keeps no device attributes")
+        }
+        (_, path) if path.starts_with("/machine/tka/") => {
+            reply(501, "this server has no tailnet lock")
+        }
+        (_, path) if path.starts_with("/machine/webclient/") => {
+            reply(501, "this server has no check mode for the web client")
+        }
+        _ => reply(404, "there is nothing at this path"),
+    }
+}
+
+/// What `tailscale debug ts2021` shows.
+fn whoami(control: &Control, client: Client) -> String {
+    let node = control.state.read(|tailnet| {
+        let member = tailnet.nodes().find(|member| member.node.machine == client.machine)?;
+        Some(format!("node {} ({})", member.node.id, member.node.name))
+    });
+    let node = node.as_deref().unwrap_or("not registered");
+    format!("{}\ncapability version {}\n{node}\n", client.machine, client.version)
+}
+
+pub(super) fn text_answer(stream: u32, status: u16, text: &str) -> Answer {
+    let kind = if text.is_empty() { "" } else { "text/plain; charset=utf-8" };
+    Answer { stream, status, kind, body: Body::Whole(text.as_bytes().to_vec()) }
+}
+
+pub(super) fn json_answer(stream: u32, json: impl Into<Vec<u8>>) -> Answer {
+    Answer { stream, status: 200, kind: "application/json", body: Body::Whole(json.into()) }
+}

@@ -1,0 +1,74 @@
+//! Which request goes where.
+
+use std::rc::Rc;
+
+use futures_lite::future::BoxedLocal;
+use gramscale_proto::wire::http1::Head;
+use gramscale_proto::wire::prefix::Prefix;
+
+use super::admin::{self, Admin, Call, Problem};
+use super::control::Control;
+use super::pages::{self, Pages};
+use super::state::{State, draw};
+use crate::net::http::{Reply, Request, Response, Service};
+
+/// Bytes of a body where none is expected, or a very small one.
+const SMALL_BODY: usize = pages::VERIFY_LIMIT;
+
+/// Answers the requests of all listeners.
+pub(super) struct Router {
+    pub(super) state: Rc<State>,
+    pub(super) control: Rc<Control>,
+    /// The URL of this server, without a slash at its end.
+    pub(super) server_url: String,
+    /// Who may use the admin interface over TCP; everybody with a key, if empty.
+    pub(super) admin_allow: Vec<Prefix>,
+}
+
+impl Service for Router {
+    fn body_limit(&self, head: &Head) -> usize {
+        if head.path.starts_with(admin::ROOT) { admin::BODY_LIMIT } else { SMALL_BODY }
+    }
+
+    fn call(self: Rc<Self>, request: Request) -> BoxedLocal<Reply> {
+        Box::pin(async move {
+            let head = &request.head;
+            match (head.method.as_str(), head.path.as_str()) {
+                ("POST", "/ts2021") => self.control.upgrade(head),
+                ("GET", "/key") => self.control.key(head).into(),
+                (_, path) if path.starts_with(admin::ROOT) => {
+                    pages::secured(self.admin(&request).await).into()
+                }
+                _ => pages::secured(self.page(&request)).into(),
+            }
+        })
+    }
+}
+
+impl Router {
+    async fn admin(&self, request: &Request) -> Response {
+        let peer = request.peer.addr.map(|addr| addr.ip());
+        if peer.is_some_and(|ip| !admin::is_allowed(&self.admin_allow, ip)) {
+            let detail = "this address may not use the admin interface: see admin_allow";
+            return Problem::new(403, detail).response();
+        }
+        let local = peer.is_none();
+        let call = Call { head: &request.head, local, body: &request.body };
+        let done = self.state.attempt(|tailnet, now| {
+            let response = Admin { tailnet, now, random: &mut draw }.answer(&call);
+            if response.status < 400 { Ok(response) } else { Err(response) }
+        });
+        match done.await {
+            Ok(Ok(response) | Err(response)) => response,
+            Err(error) => Problem::new(503, error.to_string()).response(),
+        }
+    }
+
+    fn page(&self, request: &Request) -> Response {
+        let page = self.state.read(|tailnet| {
+            let pages = Pages { tailnet, server_url: &self.server_url, well: true };
+            pages.answer(&request.head, &request.body)
+        });
+        page.unwrap_or_else(|| Response::text(404, "there is nothing at this path\n"))
+    }
+}

@@ -1,0 +1,367 @@
+//! The one owner of the tailnet: runs commands, stores what they leave, tells who has to know.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use gramscale_proto::netmap::{Message, Netmap, View};
+use gramscale_proto::tailnet::change::Change;
+use gramscale_proto::tailnet::login::LoginId;
+use gramscale_proto::tailnet::record::NodeId;
+use gramscale_proto::tailnet::write::Write;
+use gramscale_proto::tailnet::{Batch, Now, Refusal, Tailnet};
+use gramscale_proto::wire::key::NodeKey;
+use gramscale_proto::wire::time::Timestamp;
+use gramscale_rt::{Notify, clock, random, spawn, timeout};
+
+use crate::store::{Store, StoreError};
+
+/// How often a clock that is not trusted is looked at again.
+const CLOCK_STEP: Duration = Duration::from_secs(10);
+
+/// How the clock comes to be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockTrust {
+    /// From the start.
+    Always,
+    /// Once the kernel says that it is synchronised.
+    Synchronised,
+}
+
+/// The tailnet with its store and its viewers.
+pub struct State {
+    tailnet: RefCell<Tailnet>,
+    netmap: RefCell<Netmap>,
+    store: Store,
+    started: Instant,
+    trust: ClockTrust,
+    trusted: Cell<bool>,
+    streams: RefCell<BTreeMap<NodeId, Rc<MapStream>>>,
+    logins: RefCell<BTreeMap<LoginId, Rc<Notify>>>,
+    /// Something changed that may be due sooner than the timer knows.
+    due: Notify,
+    /// Told of each key that is no longer a node's.
+    revoked: RefCell<Option<Rc<dyn Fn()>>>,
+}
+
+/// A map stream: the view, and how to wake who writes it.
+pub struct MapStream {
+    view: RefCell<View>,
+    wake: Rc<Notify>,
+    replaced: Cell<bool>,
+}
+
+/// Why a command failed.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// The tailnet refuses it.
+    Refused(Refusal),
+    /// It could not be stored; nothing has changed.
+    Store(StoreError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Store(error) => write!(f, "the server could not store this: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl State {
+    /// A tailnet whose changes go into `store`.
+    pub fn new(tailnet: Tailnet, netmap: Netmap, store: Store, trust: ClockTrust) -> Rc<Self> {
+        Rc::new(Self {
+            tailnet: RefCell::new(tailnet),
+            netmap: RefCell::new(netmap),
+            store,
+            started: Instant::now(),
+            trust,
+            trusted: Cell::new(false),
+            streams: RefCell::default(),
+            logins: RefCell::default(),
+            due: Notify::new(),
+            revoked: RefCell::default(),
+        })
+    }
+
+    /// The time.
+    pub fn now(&self) -> Now {
+        Now {
+            wall: Timestamp(clock::unix_nanos()),
+            trusted: self.trusted.get(),
+            uptime: self.started.elapsed(),
+        }
+    }
+
+    /// Reads the tailnet.
+    pub fn read<T>(&self, f: impl FnOnce(&Tailnet) -> T) -> T {
+        f(&self.tailnet.borrow())
+    }
+
+    /// Changes what maps are rendered from; viewers are told where the answer says so.
+    pub fn with_netmap<T>(&self, f: impl FnOnce(&mut Netmap) -> T) -> T {
+        f(&mut self.netmap.borrow_mut())
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Has `f` called when a key stops being a node's.
+    pub fn on_revoked(&self, f: Rc<dyn Fn()>) {
+        *self.revoked.borrow_mut() = Some(f);
+    }
+
+    /// Runs a command and returns once what it changed is stored and told.
+    ///
+    /// Whoever asked may go away meanwhile: the command is carried through all the same.
+    pub async fn execute<T>(
+        self: &Rc<Self>,
+        command: impl FnOnce(&mut Tailnet, Now) -> Result<T, Refusal>,
+    ) -> Result<T, Failure> {
+        let answer = self.attempt(command).await.map_err(Failure::Store)?;
+        answer.map_err(Failure::Refused)
+    }
+
+    /// [`Self::execute`] for commands that refuse in their own words; what they changed before
+    /// they did is taken back.
+    pub async fn attempt<T, E>(
+        self: &Rc<Self>,
+        command: impl FnOnce(&mut Tailnet, Now) -> Result<T, E>,
+    ) -> Result<Result<T, E>, StoreError> {
+        let now = self.now();
+        let (answer, batch) = {
+            let mut tailnet = self.tailnet.borrow_mut();
+            let answer = command(&mut tailnet, now);
+            let mut batch = tailnet.take_batch();
+            if answer.is_err() && !batch.writes.is_empty() {
+                batch.changes = tailnet.undo(batch.number, std::mem::take(&mut batch.changes));
+                batch.writes.clear();
+            }
+            (answer, batch)
+        };
+        let stored = self.carry_through(batch);
+        stored.await?;
+        Ok(answer)
+    }
+
+    /// Stores a batch and tells its changes. The work is done even if nobody waits for it.
+    fn carry_through(
+        self: &Rc<Self>,
+        batch: Batch,
+    ) -> impl Future<Output = Result<(), StoreError>> + use<> {
+        let Batch { number, writes, changes, .. } = batch;
+        let waiting = if writes.is_empty() {
+            self.publish(&changes);
+            None
+        } else {
+            let outcome = Rc::new((Cell::new(None), Notify::new()));
+            let commit = self.store.commit(writes);
+            let (state, done) = (self.clone(), outcome.clone());
+            spawn(async move {
+                let stored = commit.await;
+                let changes = match &stored {
+                    Ok(()) => {
+                        state.tailnet.borrow_mut().settle(number);
+                        changes
+                    }
+                    Err(error) => {
+                        log::error!("a change could not be stored and is taken back: {error}");
+                        state.tailnet.borrow_mut().undo(number, changes)
+                    }
+                };
+                state.publish(&changes);
+                done.0.set(Some(stored));
+                done.1.notify();
+            })
+            .detach();
+            Some(outcome)
+        };
+        async move {
+            let Some(outcome) = waiting else { return Ok(()) };
+            outcome.1.notified().await;
+            outcome.0.take().unwrap_or(Ok(()))
+        }
+    }
+
+    /// Does what a command on the tailnet leaves that never waits: updates of soft state.
+    pub fn update<T>(self: &Rc<Self>, command: impl FnOnce(&mut Tailnet, Now) -> T) -> T {
+        let now = self.now();
+        let (answer, batch) = {
+            let mut tailnet = self.tailnet.borrow_mut();
+            (command(&mut tailnet, now), tailnet.take_batch())
+        };
+        drop(self.carry_through(batch));
+        answer
+    }
+
+    fn publish(&self, changes: &[Change]) {
+        if changes.is_empty() {
+            return;
+        }
+        let tailnet = self.tailnet.borrow();
+        let mut netmap = self.netmap.borrow_mut();
+        for change in changes {
+            netmap.forget(&tailnet, change);
+            if let Change::Login(id) = change
+                && let Some(waiting) = self.logins.borrow_mut().remove(id)
+            {
+                waiting.notify();
+            }
+            for stream in self.streams.borrow().values() {
+                if stream.view.borrow_mut().note(&tailnet, change) {
+                    stream.wake.notify();
+                }
+            }
+        }
+        drop((tailnet, netmap));
+        let revoking =
+            |change: &Change| matches!(change, Change::Node(_) | Change::NodeGone { .. });
+        if changes.iter().any(revoking)
+            && let Some(told) = self.revoked.borrow().clone()
+        {
+            told();
+        }
+        self.due.notify();
+    }
+
+    /// Tells all viewers that the DNS settings or the DERP map changed.
+    pub fn publish_settings(&self, dns: bool, derp: bool) {
+        for stream in self.streams.borrow().values() {
+            let mut view = stream.view.borrow_mut();
+            if dns {
+                view.note_dns();
+            }
+            if derp {
+                view.note_derp();
+            }
+            stream.wake.notify();
+        }
+    }
+
+    /// Returns when the login has been decided, or is no more.
+    pub async fn login_decided(&self, id: LoginId) {
+        let waiting = self.logins.borrow_mut().entry(id).or_default().clone();
+        waiting.notified().await;
+        // Another request of the same client may wait as well.
+        waiting.notify();
+    }
+
+    /// Begins a map stream; one that the node has open already is told to end.
+    pub fn subscribe(
+        self: &Rc<Self>,
+        node: NodeId,
+        key: NodeKey,
+        version: u16,
+        zstd: bool,
+        wake: Rc<Notify>,
+    ) -> Rc<MapStream> {
+        let view = RefCell::new(View::new(node, key, version, zstd));
+        let stream = Rc::new(MapStream { view, wake, replaced: Cell::new(false) });
+        let old = self.streams.borrow_mut().insert(node, stream.clone());
+        if let Some(old) = old {
+            old.replaced.set(true);
+            old.wake.notify();
+        }
+        self.update(|tailnet, _| tailnet.connect(node));
+        stream
+    }
+
+    /// Ends a map stream.
+    pub fn unsubscribe(self: &Rc<Self>, stream: &Rc<MapStream>) {
+        let node = stream.view.borrow().viewer;
+        let mut streams = self.streams.borrow_mut();
+        if streams.get(&node).is_some_and(|current| Rc::ptr_eq(current, stream)) {
+            streams.remove(&node);
+        }
+        drop(streams);
+        self.update(|tailnet, now| tailnet.disconnect(node, now));
+        self.due.notify();
+    }
+
+    /// The next message of a map stream, if it has any.
+    pub fn render(&self, stream: &MapStream) -> Option<Message> {
+        let mut view = stream.view.borrow_mut();
+        self.netmap.borrow_mut().render(&mut view, &self.tailnet.borrow(), self.now())
+    }
+
+    /// A whole map, for somebody who wants just one.
+    pub fn render_once(&self, mut view: View) -> Option<Message> {
+        self.netmap.borrow_mut().render(&mut view, &self.tailnet.borrow(), self.now())
+    }
+
+    /// How many map streams are open.
+    pub fn stream_count(&self) -> usize {
+        self.streams.borrow().len()
+    }
+
+    /// Does what time brings, for ever.
+    pub async fn keep_time(self: Rc<Self>) {
+        loop {
+            self.look_at_clock();
+            let next = self.update(|tailnet, now| tailnet.tick(now));
+            let writes = self.unsaved(false);
+            if !writes.is_empty() {
+                self.store.commit_soft(writes);
+            }
+            let uptime = self.started.elapsed();
+            let mut wait = next.map_or(Duration::MAX, |at| at.saturating_sub(uptime));
+            if !self.trusted.get() {
+                wait = wait.min(CLOCK_STEP);
+            }
+            // Not at once again: a burst of changes is one look.
+            let pause = Duration::from_millis(100);
+            gramscale_rt::sleep(pause).await;
+            if wait == Duration::MAX {
+                self.due.notified().await;
+            } else if wait > pause {
+                timeout(wait - pause, self.due.notified()).await;
+            }
+        }
+    }
+
+    /// What nodes say of themselves and is not stored yet: what is due, or `all` of it.
+    pub fn unsaved(&self, all: bool) -> Vec<Write> {
+        self.tailnet.borrow_mut().take_unsaved(self.now(), all)
+    }
+
+    fn look_at_clock(self: &Rc<Self>) {
+        let trusted = self.trust == ClockTrust::Always || clock::synchronised();
+        if trusted && !self.trusted.replace(true) {
+            log::info!("the clock is trusted from now on: {}", self.now().wall);
+            if let Err(refusal) = self.update(|tailnet, now| tailnet.trust_clock(now)) {
+                log::error!("expiries could not be fixed: {refusal}");
+            }
+        }
+    }
+}
+
+impl MapStream {
+    /// Whether it is to end: a newer one took its place, or the node is gone and was told so.
+    pub fn is_over(&self) -> bool {
+        self.replaced.get() || self.view.borrow().is_ended()
+    }
+
+    /// Whether its messages are zstd frames.
+    pub fn zstd(&self) -> bool {
+        self.view.borrow().zstd()
+    }
+}
+
+/// Fills a buffer for the commands that draw random numbers.
+pub fn draw(bytes: &mut [u8]) {
+    random(bytes);
+}
