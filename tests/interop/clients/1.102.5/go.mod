@@ -6,6 +6,7 @@ tool (
 	tailscale.com/cmd/derpprobe
 	tailscale.com/cmd/stunc
 	tailscale.com/cmd/tailscaled
+	tailscale.com/cmd/tsp
 )
 
 require (

@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn main() -> Outcome<()> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();
 

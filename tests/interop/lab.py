@@ -1,0 +1,127 @@
+"""One network with servers and clients on it, gone when the group of checks ends."""
+
+import contextlib
+import http.server
+import socket
+import socketserver
+import threading
+
+from client import Client
+from net import Net, run
+from server import Server, tail
+
+NEWEST = "1.102.5"
+
+
+class Lab:
+    """Makes servers and clients and cleans up after them."""
+
+    def __init__(self, binary, clients, folder):
+        self.binary = binary
+        self.binaries = clients
+        self.folder = folder
+        self.servers = []
+        self.clients = []
+        folder.mkdir(parents=True)
+        self.net = Net(folder)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for one in (*self.clients, *self.servers):
+            one.kill()
+        self.net.close()
+
+    def server(self, name="server", number=1, **options):
+        """A server that is not started yet, on a host of its own (number 1 is everybody's gateway)."""
+        host = self.net.host(name, number)
+        server = Server(self.binary, host, self.folder / name, **options)
+        self.servers.append(server)
+        return server
+
+    def client(self, name, number, server, version=NEWEST, env=None, names=None):
+        """A started client that has not logged in."""
+        client = Client(
+            self.binaries[version], self.net.host(name, number, names), self.folder / name, server, env
+        )
+        self.clients.append(client)
+        client.start()
+        return client
+
+    def tool(self, name):
+        """A program of the newest client's distribution."""
+        return str(self.binaries[NEWEST] / name)
+
+    def logs(self):
+        """(whose, the end of the log) of everything that ran."""
+        for one in (*self.servers, *self.clients):
+            yield one.host.name, tail(one.log)
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """Answers every GET with the same bytes: long enough to need many packets."""
+
+    body = b"0123456789abcdef" * 8192
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+class Echo(socketserver.StreamRequestHandler):
+    """Sends every line back."""
+
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line)
+
+
+class Listener(socketserver.ThreadingTCPServer):
+    """Both address families on one socket."""
+
+    address_family = socket.AF_INET6
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+def web(host, port=8000):
+    """A web server on every address of `host`, for as long as a `with` block lasts."""
+    return listening(host, port, Page)
+
+
+def echo(host, port):
+    """A TCP echo server, likewise."""
+    return listening(host, port, Echo)
+
+
+@contextlib.contextmanager
+def listening(host, port, handler):
+    with host.inside():
+        server = Listener(("::", port), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def authority(folder, name):
+    """A certificate authority and a certificate for `name`: the paths of (authority, certificate, key)."""
+    folder.mkdir(parents=True)
+    ca, ca_key = folder / "ca.pem", folder / "ca.key"
+    cert, key, request, ext = (folder / f"server.{end}" for end in ("pem", "key", "csr", "ext"))
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    run("openssl", "req", "-x509", *curve, "-keyout", str(ca_key), "-out", str(ca), "-days", "400",
+        "-subj", "/CN=gramscale test authority")
+    run("openssl", "req", *curve, "-keyout", str(key), "-out", str(request), "-subj", f"/CN={name}")
+    ext.write_text(f"subjectAltName=DNS:{name}\nbasicConstraints=CA:FALSE\n")
+    run("openssl", "x509", "-req", "-in", str(request), "-CA", str(ca), "-CAkey", str(ca_key), "-CAcreateserial",
+        "-out", str(cert), "-days", "400", "-extfile", str(ext))
+    return ca, cert, key
