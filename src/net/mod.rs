@@ -3,9 +3,13 @@
 //! Knows nothing of tailnets. One [`Stream`] type stands for TCP, unix sockets, TLS and
 //! WebSockets, so that what is built on it is compiled once.
 
+pub mod fetch;
 pub mod http;
 pub mod listen;
 mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
+pub mod websocket;
 
 use std::net::SocketAddr;
 

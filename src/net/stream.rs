@@ -1,6 +1,6 @@
 //! One type for every kind of byte stream.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -13,19 +13,26 @@ use std::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 use gramscale_rt::{Async, sys};
 
+#[cfg(feature = "tls")]
+use super::tls::TlsStream;
+use super::websocket::WebSocket;
+
 /// A byte stream: TCP, a unix socket, TLS or a WebSocket.
 ///
 /// Reading and writing need no exclusive access: `&Stream` has the traits as well, so one task
-/// may read while another writes.
+/// may read while another writes. What is written is sure to be sent only after a flush.
 pub struct Stream {
     kind: Kind,
     /// What was read but not consumed, to be read again first.
     early: RefCell<Vec<u8>>,
 }
 
-pub(super) enum Kind {
+enum Kind {
     Tcp(Async<TcpStream>),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream>),
     Unix(Async<UnixStream>),
+    Web(Box<WebSocket>),
 }
 
 impl Stream {
@@ -42,12 +49,22 @@ impl Stream {
     /// Waits until a read may give something, without needing a buffer meanwhile. A hint: the
     /// read can still have to wait.
     pub async fn readable(&self) {
+        poll_fn(|context| self.poll_readable(context)).await;
+    }
+
+    /// [`Self::readable`] for futures written by hand.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         if !self.early.borrow().is_empty() {
-            return;
+            return Poll::Ready(());
         }
         match &self.kind {
-            Kind::Tcp(io) => io.readable().await,
-            Kind::Unix(io) => io.readable().await,
+            Kind::Tcp(io) => io.poll_readable(context),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) if tls.has_plain() => Poll::Ready(()),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => tls.inner().poll_readable(context),
+            Kind::Unix(io) => io.poll_readable(context),
+            Kind::Web(web) => web.inner().poll_readable(context),
         }
     }
 
@@ -81,7 +98,10 @@ impl Stream {
     pub fn tcp(&self) -> Option<&Async<TcpStream>> {
         match &self.kind {
             Kind::Tcp(io) => Some(io),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => tls.inner().tcp(),
             Kind::Unix(_) => None,
+            Kind::Web(web) => web.inner().tcp(),
         }
     }
 
@@ -116,11 +136,27 @@ impl From<Async<UnixStream>> for Stream {
     }
 }
 
+impl From<WebSocket> for Stream {
+    fn from(web: WebSocket) -> Self {
+        Self::new(Kind::Web(Box::new(web)))
+    }
+}
+
+#[cfg(feature = "tls")]
+impl From<TlsStream> for Stream {
+    fn from(tls: TlsStream) -> Self {
+        Self::new(Kind::Tls(Box::new(tls)))
+    }
+}
+
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             Kind::Tcp(_) => "Stream(tcp)",
+            #[cfg(feature = "tls")]
+            Kind::Tls(_) => "Stream(tls)",
             Kind::Unix(_) => "Stream(unix)",
+            Kind::Web(_) => "Stream(websocket)",
         })
     }
 }
@@ -136,7 +172,10 @@ impl AsyncRead for &Stream {
         }
         match &self.kind {
             Kind::Tcp(io) => Pin::new(&mut &*io).poll_read(context, buf),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => tls.poll_read(context, buf),
             Kind::Unix(io) => Pin::new(&mut &*io).poll_read(context, buf),
+            Kind::Web(web) => web.poll_read(context, buf),
         }
     }
 }
@@ -149,7 +188,10 @@ impl AsyncWrite for &Stream {
     ) -> Poll<io::Result<usize>> {
         match &self.kind {
             Kind::Tcp(io) => Pin::new(&mut &*io).poll_write(context, buf),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => tls.poll_write(context, buf),
             Kind::Unix(io) => Pin::new(&mut &*io).poll_write(context, buf),
+            Kind::Web(web) => web.poll_write(context, buf),
         }
     }
 
@@ -160,21 +202,30 @@ impl AsyncWrite for &Stream {
     ) -> Poll<io::Result<usize>> {
         match &self.kind {
             Kind::Tcp(io) => Pin::new(&mut &*io).poll_write_vectored(context, bufs),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => gather(bufs, |buf| tls.poll_write(context, buf)),
             Kind::Unix(io) => Pin::new(&mut &*io).poll_write_vectored(context, bufs),
+            Kind::Web(web) => gather(bufs, |buf| web.poll_write(context, buf)),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.kind {
             Kind::Tcp(io) => Pin::new(&mut &*io).poll_flush(context),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => tls.poll_flush(context),
             Kind::Unix(io) => Pin::new(&mut &*io).poll_flush(context),
+            Kind::Web(web) => web.poll_flush(context),
         }
     }
 
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.kind {
             Kind::Tcp(io) => Pin::new(&mut &*io).poll_close(context),
+            #[cfg(feature = "tls")]
+            Kind::Tls(tls) => tls.poll_close(context),
             Kind::Unix(io) => Pin::new(&mut &*io).poll_close(context),
+            Kind::Web(web) => web.poll_close(context),
         }
     }
 }
@@ -213,6 +264,33 @@ impl AsyncWrite for Stream {
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut &*self).poll_close(context)
     }
+}
+
+/// Most bytes of a vectored write that are put together for one record or message.
+const GATHER: usize = 32 * 1024;
+
+thread_local! {
+    // Serves all streams, since none needs it across a wait.
+    static GATHERED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Puts the pieces together for those who take one: a record or message for each would cost
+/// more than the copy.
+fn gather<T>(bufs: &[IoSlice<'_>], write: impl FnOnce(&[u8]) -> T) -> T {
+    let mut pieces = bufs.iter().filter(|buf| !buf.is_empty());
+    let (first, second) = (pieces.next(), pieces.next());
+    if second.is_none() {
+        return write(first.map_or(&[], |buf| &**buf));
+    }
+    let mut gathered = GATHERED.take();
+    gathered.clear();
+    for buf in bufs {
+        let room = GATHER.saturating_sub(gathered.len());
+        gathered.extend_from_slice(buf.get(..room).unwrap_or(buf));
+    }
+    let result = write(&gathered);
+    GATHERED.set(gathered);
+    result
 }
 
 #[cfg(test)]

@@ -58,7 +58,12 @@ impl<T: AsFd> Async<T> {
 
     /// Waits until a read may succeed. A hint: the read can still be refused.
     pub async fn readable(&self) {
-        poll_fn(|context| self.source.read.poll_ready(context)).await;
+        poll_fn(|context| self.poll_readable(context)).await;
+    }
+
+    /// [`Self::readable`] for futures written by hand.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.source.read.poll_ready(context)
     }
 
     /// Waits until a write may succeed. A hint: the write can still be refused.

@@ -15,4 +15,5 @@ pub mod prefix;
 pub mod stun;
 pub mod tailcfg;
 pub mod time;
+pub mod websocket;
 pub mod zstd;
