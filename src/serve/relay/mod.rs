@@ -22,8 +22,11 @@ use gramscale_proto::wire::derp::login::{LoginError, Rate};
 use gramscale_proto::wire::derp::{Frame, FrameError, GoneReason};
 use gramscale_proto::wire::key::{NodeKey, PrivateKey};
 
+use crate::net::listen::Slot;
+
 mod client;
 mod counters;
+pub mod http;
 mod login;
 mod pace;
 mod queue;
@@ -137,8 +140,8 @@ impl Relay {
     }
 
     /// Serves one client until either side has enough; says why it ended. Dropping the future ends
-    /// it as well.
-    pub async fn serve(self: Rc<Self>, io: impl Io + 'static, arrival: Arrival) -> End {
+    /// it as well. A client that has logged in keeps the place `slot`.
+    pub async fn serve(self: Rc<Self>, io: impl Io + 'static, arrival: Arrival, slot: Slot) -> End {
         self.counters.accepts.one();
         if arrival.websocket {
             self.counters.websocket_accepts.one();
@@ -153,6 +156,7 @@ impl Relay {
                 return end;
             }
         };
+        slot.trust();
         let key = admitted.key;
         let Some(mut session) = Session::join(&self, io, arrival, admitted) else {
             return End::Full;
