@@ -4,7 +4,9 @@
 //! in the order of their numbers. postcard is little-endian varints, the same on every machine.
 
 use gramscale_proto::tailnet::record::NodeId;
-use gramscale_proto::tailnet::write::{DerpMapText, Meta, NextIds, PolicyText, Snapshot, Write};
+use gramscale_proto::tailnet::write::{
+    DerpMapText, Meta, NextIds, Pinned, PolicyText, Snapshot, Write,
+};
 use gramscale_proto::wire::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,7 +25,7 @@ mod kind {
     pub(super) const NEXT: u8 = b'i';
     pub(super) const NOISE_KEY: u8 = b'N';
     pub(super) const RELAY_KEY: u8 = b'R';
-    pub(super) const TLS_KEY: u8 = b'T';
+    pub(super) const PINNED: u8 = b'T';
     pub(super) const DERP_MAP: u8 = b'd';
     /// Owned by `super::schema`.
     pub(super) const SCHEMA: u8 = 0;
@@ -75,7 +77,7 @@ fn encode_meta(meta: &Meta) -> postcard::Result<Op> {
         }
         Meta::NoiseKey(key) => put(vec![kind::NOISE_KEY], key.bytes()),
         Meta::RelayKey(key) => put(vec![kind::RELAY_KEY], key.bytes()),
-        Meta::TlsKey(key) => put(vec![kind::TLS_KEY], key),
+        Meta::Pinned(pinned) => put(vec![kind::PINNED], pinned),
         Meta::DerpMap(url, map) => put(map_key(url), &(map.at, &map.text)),
         Meta::NoDerpMap(url) => Ok(remove(map_key(url))),
     }
@@ -104,7 +106,7 @@ pub(super) fn decode(key: &[u8], value: &[u8], snapshot: &mut Snapshot) -> Resul
         }
         kind::NOISE_KEY => Write::PutMeta(Meta::NoiseKey(read::<[u8; 32]>(bytes)?.into())),
         kind::RELAY_KEY => Write::PutMeta(Meta::RelayKey(read::<[u8; 32]>(bytes)?.into())),
-        kind::TLS_KEY => Write::PutMeta(Meta::TlsKey(read(bytes)?)),
+        kind::PINNED => Write::PutMeta(Meta::Pinned(read(bytes)?)),
         kind::DERP_MAP => {
             let url = String::from_utf8(rest.to_vec()).map_err(|_| Unreadable)?;
             let (at, text): (Timestamp, String) = read(bytes)?;
@@ -129,7 +131,7 @@ pub(super) fn describe(key: &[u8]) -> String {
         kind::NEXT => "the next numbers",
         kind::NOISE_KEY => "the server's key",
         kind::RELAY_KEY => "the relay's key",
-        kind::TLS_KEY => "the certificate's key",
+        kind::PINNED => "the pinned certificate",
         kind::DERP_MAP => "a DERP map",
         _ => "a record of unknown kind",
     };
@@ -255,7 +257,9 @@ mod tests {
         let map = DerpMapText { text: "{}".into(), at: Timestamp(64) };
         let (name, value) = one(Write::PutMeta(Meta::DerpMap("https://d/".into(), map)));
         assert_eq!((&name[..], &value[..]), (&b"dhttps://d/"[..], &b"\x01\x80\x01\x02{}"[..]));
-        one(Write::PutMeta(Meta::TlsKey(vec![0x30, 0x81])));
+        let pinned = Pinned { host: "h".into(), key: vec![0x30], certificate: vec![0x31, 0x32] };
+        let (name, value) = one(Write::PutMeta(Meta::Pinned(pinned)));
+        assert_eq!((&name[..], &value[..]), (&b"T"[..], &b"\x01\x01h\x010\x0212"[..]));
     }
 
     #[test]

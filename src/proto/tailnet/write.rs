@@ -1,6 +1,9 @@
 //! What a command asks the store to keep, and what the store gives back at start.
 
 use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::record::{ApiKey, ApiKeyId, AuthKey, AuthKeyId, Node, NodeId, Soft, User, UserId};
 use crate::wire::key::PrivateKey;
@@ -44,8 +47,8 @@ pub enum Meta {
     NoiseKey(PrivateKey),
     /// The relay's key.
     RelayKey(PrivateKey),
-    /// The key of the certificate that clients pin: PKCS#8, DER.
-    TlsKey(Vec<u8>),
+    /// The certificate that clients pin.
+    Pinned(Pinned),
     /// The last good DERP map of a URL, replacing an older one.
     DerpMap(String, DerpMapText),
     /// Forgets the DERP map of a URL.
@@ -70,6 +73,24 @@ pub struct NextIds {
 impl Default for NextIds {
     fn default() -> Self {
         Self { user: UserId(1), node: NodeId(1), auth_key: AuthKeyId(1), api_key: ApiKeyId(1) }
+    }
+}
+
+/// The certificate that clients pin, with its key. It is kept because a new one, even of the same
+/// key, has another hash.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinned {
+    /// The host that it is for.
+    pub host: String,
+    /// The key: PKCS#8, DER.
+    pub key: Vec<u8>,
+    /// The certificate: DER.
+    pub certificate: Vec<u8>,
+}
+
+impl fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pinned({})", self.host)
     }
 }
 
@@ -112,8 +133,8 @@ pub struct Snapshot {
     pub noise_key: Option<PrivateKey>,
     /// The relay's key; none before the first start.
     pub relay_key: Option<PrivateKey>,
-    /// The key of the pinned certificate (PKCS#8, DER); none before it was first needed.
-    pub tls_key: Option<Vec<u8>>,
+    /// The certificate that clients pin; none before it was first needed.
+    pub pinned: Option<Pinned>,
     /// The last good DERP maps, by URL.
     pub derp_maps: BTreeMap<String, DerpMapText>,
 }
@@ -154,7 +175,7 @@ impl Snapshot {
             Meta::Next(next) => self.next = next,
             Meta::NoiseKey(key) => self.noise_key = Some(key),
             Meta::RelayKey(key) => self.relay_key = Some(key),
-            Meta::TlsKey(key) => self.tls_key = Some(key),
+            Meta::Pinned(pinned) => self.pinned = Some(pinned),
             Meta::DerpMap(url, map) => _ = self.derp_maps.insert(url, map),
             Meta::NoDerpMap(url) => _ = self.derp_maps.remove(&url),
         }
