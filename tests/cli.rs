@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gramscale::net::http::{Reply, Request, Service, serve};
 use gramscale::net::listen::{Handler, Places, accept_tcp, accept_unix, tcp, unix};
-use gramscale::serve::admin::{Admin, BODY_LIMIT, Call};
+use gramscale::serve::admin::{Admin, BODY_LIMIT, Call, PolicySource};
 use gramscale_proto::tailnet::write::Snapshot;
 use gramscale_proto::tailnet::{Now, Registered, Rules, Tailnet};
 use gramscale_proto::wire::http1::Head;
@@ -32,8 +32,15 @@ impl Service for Desk {
         let local = request.peer.addr.is_none();
         let call = Call { head: &request.head, local, body: &request.body };
         let mut tailnet = self.0.borrow_mut();
-        let mut admin = Admin { tailnet: &mut tailnet, now: now(), random: &mut random };
+        let mut admin = Admin {
+            tailnet: &mut tailnet,
+            now: now(),
+            random: &mut random,
+            policy: PolicySource::Store,
+        };
         let response = admin.answer(&call);
+        let batch = tailnet.take_batch();
+        tailnet.settle(batch.number);
         Box::pin(std::future::ready(response.into()))
     }
 }
@@ -89,6 +96,13 @@ impl Server {
         assert!(ran.ok, "{line}: {}", ran.err);
         assert_eq!(ran.err, "", "{line}");
         ran.out
+    }
+
+    /// Writes a file beside the socket and returns its path.
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.socket.with_file_name(name);
+        std::fs::write(&path, text).expect("the folder is ours");
+        path.to_string_lossy().into_owned()
     }
 
     fn json(&self, line: &str) -> Value {
@@ -228,6 +242,11 @@ fn nodes() {
     assert_eq!(server.json("nodes ls").as_array().map(Vec::len), Some(2));
 
     assert_eq!(server.good("nodes rename -i 1 desk"), "Node renamed\n");
+    let undefined = server.run("nodes tag -i desk -t tag:a");
+    assert!(undefined.err.contains("tagOwners"), "{}", undefined.err);
+    let policy =
+        server.file("policy.hujson", "{\"tagOwners\": {\"tag:a\": [], \"tag:b\": [],},}\n");
+    server.good(&format!("policy set -f {policy}"));
     assert_eq!(server.json("nodes tag -i desk -t tag:a,tag:b")["tags"][1], "tag:b");
     assert_eq!(
         server.good("nodes approve-routes -i 1 --routes 10.0.0.0/8,0.0.0.0/0"),
@@ -253,6 +272,25 @@ fn nodes() {
     assert_eq!((gone.ok, &*gone.err), (false, "Error: there is no node 2\n"));
     let rejected = server.run(&format!("auth reject --auth-id {phone}"));
     assert!(rejected.err.contains("no login waits"), "{}", rejected.err);
+}
+
+#[test]
+fn policy() {
+    let server = Server::start("policy");
+    let none = server.run("policy get");
+    assert!(!none.ok && none.err.starts_with("Error: no policy is set"), "{}", none.err);
+    let text = "{\n\t// Everybody.\n\t\"acls\": [{\"action\": \"accept\", \"src\": [\"*\"], \"dst\": [\"*:*\"]}],\n}\n";
+    let good = server.file("good.hujson", text);
+    let bad = server.file("bad.hujson", "{\n  \"acl\": []\n}\n");
+    assert_eq!(server.good(&format!("policy check --file {good}")), "Policy is valid\n");
+    assert_eq!(server.good(&format!("policy put -f {good}")), "Policy updated.\n");
+    assert_eq!(server.good("policy show -o json"), text, "always as it was set");
+    let refused = server.run(&format!("policy set -f {bad} -o json-line"));
+    assert!(!refused.ok && refused.err.starts_with("{\"error\":\"line 2, "), "{}", refused.err);
+    assert!(!server.run(&format!("policy check -f {bad}")).ok);
+    let absent = server.run("policy set -f /nonexistent");
+    assert!(absent.err.starts_with("Error: cannot read the policy from /nonexistent: "));
+    assert_eq!(server.good("policy get"), text);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use futures_lite::future::BoxedLocal;
 use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::prefix::Prefix;
 
-use super::admin::{self, Admin, Call, Problem};
+use super::admin::{self, Admin, Call, PolicySource, Problem};
 use super::control::Control;
 use super::pages::{self, Pages};
 use super::state::{State, draw};
@@ -55,7 +55,8 @@ impl Router {
         let local = peer.is_none();
         let call = Call { head: &request.head, local, body: &request.body };
         let done = self.state.attempt(|tailnet, now| {
-            let response = Admin { tailnet, now, random: &mut draw }.answer(&call);
+            let policy = PolicySource::Store;
+            let response = Admin { tailnet, now, random: &mut draw, policy }.answer(&call);
             if response.status < 400 { Ok(response) } else { Err(response) }
         });
         match done.await {

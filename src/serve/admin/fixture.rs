@@ -11,12 +11,14 @@ use gramscale_proto::wire::tailcfg::RegisterRequest;
 use gramscale_proto::wire::time::Timestamp;
 use serde_json::Value;
 
-use super::{Admin, Call};
+use super::{Admin, Call, PolicySource};
 
 /// A tailnet, a clock, and bytes that look random.
 pub(in crate::serve) struct World {
     pub(in crate::serve) tailnet: Tailnet,
     pub(in crate::serve) now: Now,
+    /// The text of the policy's file, if it comes from one.
+    pub(in crate::serve) policy_file: Option<&'static str>,
     seed: u8,
 }
 
@@ -25,7 +27,12 @@ impl World {
     pub(in crate::serve) fn new() -> Self {
         let wall = Timestamp::from_secs(1_800_000_000);
         let now = Now { wall, trusted: true, uptime: Duration::ZERO };
-        Self { tailnet: Tailnet::new(Rules::default(), Snapshot::default()), now, seed: 0 }
+        Self {
+            tailnet: Tailnet::new(Rules::default(), Snapshot::default()),
+            now,
+            policy_file: None,
+            seed: 0,
+        }
     }
 
     /// Sends a request over the socket. Returns the status and the JSON of the answer.
@@ -54,8 +61,15 @@ impl World {
             *seed += 1;
             out.fill(*seed);
         };
-        let answer =
-            Admin { tailnet: &mut self.tailnet, now: self.now, random: &mut random }.answer(&call);
+        let policy = match self.policy_file {
+            Some(text) => PolicySource::File { path: "/etc/policy.hujson", text },
+            None => PolicySource::Store,
+        };
+        let (tailnet, now) = (&mut self.tailnet, self.now);
+        let answer = Admin { tailnet, now, random: &mut random, policy }.answer(&call);
+        // What the caller does once the writes are stored.
+        let batch = self.tailnet.take_batch();
+        self.tailnet.settle(batch.number);
         let value = serde_json::from_slice(&answer.body);
         (answer.status, value.expect("the answer is JSON"))
     }

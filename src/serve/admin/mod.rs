@@ -8,6 +8,7 @@
 mod input;
 mod keys;
 mod nodes;
+mod policy;
 mod problem;
 mod show;
 mod users;
@@ -18,6 +19,7 @@ use gramscale_proto::tailnet::{Now, Random, Tailnet};
 use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::prefix::Prefix;
 
+pub use self::policy::PolicySource;
 pub use self::problem::Problem;
 
 use self::input::{Body, query};
@@ -48,6 +50,8 @@ pub struct Admin<'a> {
     pub now: Now,
     /// For keys.
     pub random: Random<'a>,
+    /// Where the policy comes from.
+    pub policy: PolicySource<'a>,
 }
 
 /// The body of a good answer, which is JSON.
@@ -157,12 +161,19 @@ impl Admin<'_> {
             }
             (["auth", "approve"], "POST") => self.approve(&body()?.text("authId")?),
             (["auth", "reject"], "POST") => self.reject(&body()?.text("authId")?),
-            (["preauthkey", "expire"] | ["auth", "register" | "approve" | "reject"], _) => {
-                not_by(call, "POST")
-            }
+            (["policy"], "GET") => self.get_policy(),
+            (["policy"], "PUT") => self.set_policy(&body()?),
+            (["policy"], _) => not_by(call, "GET or PUT"),
+            (["policy", "check"], "POST") => self.check_policy(&body()?),
             // That the server answers says that its store was opened.
             (["health"], "GET") => Ok(b"{\"databaseConnectivity\":true}".to_vec()),
             (["health"], _) => not_by(call, "GET"),
+            (
+                ["preauthkey", "expire"]
+                | ["auth", "register" | "approve" | "reject"]
+                | ["policy", "check"],
+                _,
+            ) => not_by(call, "POST"),
             _ => nothing_at(call),
         }
     }

@@ -248,6 +248,8 @@ fn expiry() {
 #[test]
 fn tags_and_routes() {
     let mut world = World::new();
+    let policy = r#"{"policy":"{\"tagOwners\":{\"tag:a\":[],\"tag:b\":[]}}"}"#;
+    assert_eq!(world.call("PUT policy", policy).0, 200);
     world.join(1);
     let (status, tagged) = world.call("POST node/1/tags", r#"{"tags":["tag:b","tag:a","tag:b"]}"#);
     assert_eq!(status, 200, "{tagged}");
@@ -268,6 +270,7 @@ fn tags_and_routes() {
         &[
             ("POST node/1/tags", "{}", 400, "at least one"),
             ("POST node/1/tags", r#"{"tags":["x"]}"#, 400, "no tag"),
+            ("POST node/1/tags", r#"{"tags":["tag:c"]}"#, 400, "tagOwners"),
             ("POST node/1/tags", r#"{"tags":[7]}"#, 400, "list"),
             ("POST node/9/tags", r#"{"tags":["tag:a"]}"#, 404, "no node 9"),
             ("POST node/1/approve_routes", r#"{"routes":["10.0.0.1/8"]}"#, 400, "10.0.0.0/8"),
@@ -324,6 +327,38 @@ fn logins() {
     assert_eq!(world.call("POST auth/reject", &body), (200, json("{}")));
     let again = format!("POST node/register?user=ann&key={id}");
     refused(&mut world, &[(&again, "", 404, "no login waits")]);
+}
+
+#[test]
+fn policy() {
+    let mut world = World::new();
+    refused(&mut world, &[("GET policy", "", 404, "no policy is set")]);
+    let text = "{\n// all\n\"acls\": [{\"action\":\"accept\",\"src\":[\"*\"],\"dst\":[\"*:*\"]}]}";
+    let body = serde_json::json!({ "policy": text }).to_string();
+    assert_eq!(world.call("POST policy/check", &body), (200, json("{}")));
+    refused(&mut world, &[("GET policy", "", 404, "no policy is set")]);
+    let set = serde_json::json!({"policy": text, "updatedAt": "2027-01-15T08:00:00Z"});
+    assert_eq!(world.call("PUT policy", &body), (200, set.clone()));
+    assert_eq!(world.call("GET policy", ""), (200, set.clone()));
+    let unknown = r#"{"policy":"{\"acls\":[],\n \"frob\":1}"}"#;
+    refused(
+        &mut world,
+        &[
+            ("PUT policy", r#"{"policy":"{"}"#, 400, "line 1"),
+            ("PUT policy", unknown, 400, "line 2"),
+            ("POST policy/check", unknown, 400, "frob"),
+            ("PUT policy", r#"{"policy":[]}"#, 400, "policy must be a text"),
+            ("POST policy", "", 405, "GET or PUT"),
+            ("GET policy/check", "", 405, "POST"),
+        ],
+    );
+    assert_eq!(world.call("GET policy", ""), (200, set));
+
+    world.policy_file = Some("{}");
+    let shown = json(r#"{"policy":"{}","updatedAt":"0001-01-01T00:00:00Z"}"#);
+    assert_eq!(world.call("GET policy", ""), (200, shown));
+    assert_eq!(world.call("POST policy/check", &body).0, 200);
+    refused(&mut world, &[("PUT policy", &body, 400, "/etc/policy.hujson")]);
 }
 
 #[test]
