@@ -1,14 +1,18 @@
 //! The relay's paths on the HTTP listener, as functions of what is asked (client
 //! `derp/derpserver/handler.go`).
 
+use std::rc::Rc;
+
 use gramscale_proto::wire::derp::VERSION;
 use gramscale_proto::wire::derpmap::{DerpMap, Family};
 use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::json::Json;
 use gramscale_proto::wire::key::{Hex, NodeKey};
 
-use super::Arrival;
-use crate::net::http::Response;
+use super::{Arrival, Relay};
+use crate::net::Connection;
+use crate::net::http::{Reply, Request, Response};
+use crate::net::websocket;
 
 /// The WebSocket subprotocol of relay connections.
 pub const SUBPROTOCOL: &str = "derp";
@@ -53,9 +57,29 @@ pub fn entry(head: &Head, key: &NodeKey) -> Entry {
     Entry::Derp { head: head.into_bytes() }
 }
 
-/// What the request tells about the connection.
-pub fn arrival(head: &Head, addr: Option<std::net::SocketAddr>, websocket: bool) -> Arrival {
-    Arrival { addr, not_ideal: head.header("Ideal-Node").is_some_and(|n| !n.is_empty()), websocket }
+/// Answers a request for `/derp`: takes the connection over for the relay, or refuses.
+pub fn enter(relay: &Rc<Relay>, request: &Request) -> Reply {
+    let head = &request.head;
+    let (answer, websocket) = match entry(head, &relay.public_key()) {
+        Entry::Derp { head } => (head, false),
+        Entry::Refused(response) => return response.into(),
+        Entry::WebSocket => match websocket::accept(head, SUBPROTOCOL) {
+            Ok(answer) => (answer, true),
+            Err(response) => return response.into(),
+        },
+    };
+    let not_ideal = head.header("Ideal-Node").is_some_and(|name| !name.is_empty());
+    let arrival = Arrival { addr: request.peer.addr, not_ideal, websocket };
+    let relay = relay.clone();
+    Reply::Upgrade {
+        head: answer,
+        then: Box::new(move |Connection { stream, slot, .. }| {
+            Box::pin(async move {
+                let stream = if websocket { websocket::unwrap(stream) } else { stream };
+                relay.serve(stream, arrival, slot).await;
+            })
+        }),
+    }
 }
 
 /// `/derp/probe` and `/derp/latency-check`: nothing, quickly, also for scripts of other sites.
@@ -109,13 +133,26 @@ pub fn bootstrap_dns(head: &Head, map: &DerpMap) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use futures_lite::future::BoxedLocal;
+    use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
+    use gramscale_proto::wire::derp::Frame;
+    use gramscale_proto::wire::derp::login::ClientLogin;
+    use gramscale_proto::wire::key::PrivateKey;
+    use gramscale_rt::{Async, block_on, spawn};
+
     use super::*;
+    use crate::net::Peer;
+    use crate::net::http::{self, Service};
+    use crate::net::listen::Slot;
+    use crate::serve::relay::Options;
 
     fn head(text: &str) -> Head {
         Head::parse(text.replace('\n', "\r\n").as_bytes()).unwrap().unwrap().0
     }
 
-    fn enter(text: &str) -> Entry {
+    fn decide(text: &str) -> Entry {
         entry(&head(text), &NodeKey([0xAB; 32]))
     }
 
@@ -128,26 +165,100 @@ mod tests {
         );
         let switched = Entry::Derp { head: switching.into_bytes() };
         let go = "GET /derp HTTP/1.1\nHost: h\nUpgrade: DERP\nConnection: Upgrade\n\n";
-        assert_eq!(enter(go), switched);
+        assert_eq!(decide(go), switched);
         let rust = "POST https://h/derp HTTP/1.1\nHost: h\nupgrade: derp\nconnection: upgrade\n\n";
-        assert_eq!(enter(rust), switched);
+        assert_eq!(decide(rust), switched);
         let ancient = "GET /derp HTTP/1.1\nHost: h\nUpgrade: WebSocket\n\n";
-        assert_eq!(enter(ancient), switched);
+        assert_eq!(decide(ancient), switched);
         let fast = "GET /derp HTTP/1.1\nHost: h\nUpgrade: DERP\nDerp-Fast-Start: 1\n\n";
-        assert_eq!(enter(fast), Entry::Derp { head: Vec::new() });
+        assert_eq!(decide(fast), Entry::Derp { head: Vec::new() });
         let js =
             "GET /derp HTTP/1.1\nHost: h\nUpgrade: websocket\nSec-WebSocket-Protocol: x, derp\n\n";
-        assert_eq!(enter(js), Entry::WebSocket);
+        assert_eq!(decide(js), Entry::WebSocket);
         for none in
             ["GET /derp HTTP/1.1\nHost: h\n\n", "GET /derp HTTP/1.1\nHost: h\nUpgrade: h2c\n\n"]
         {
-            let Entry::Refused(response) = enter(none) else { panic!("{none}") };
+            let Entry::Refused(response) = decide(none) else { panic!("{none}") };
             assert_eq!(response.status, 426);
             assert_eq!(response.body, b"DERP requires connection upgrade\n");
         }
-        let elsewhere = head("GET /derp HTTP/1.1\nHost: h\nIdeal-Node: 1b\n\n");
-        assert!(arrival(&elsewhere, None, false).not_ideal);
-        assert!(!arrival(&head(go), None, false).not_ideal);
+    }
+
+    /// The paths of the relay on an HTTP server.
+    struct Site(Rc<Relay>);
+
+    impl Service for Site {
+        fn body_limit(&self, _: &Head) -> usize {
+            0
+        }
+
+        fn call(self: Rc<Self>, request: Request) -> BoxedLocal<Reply> {
+            Box::pin(std::future::ready(enter(&self.0, &request)))
+        }
+    }
+
+    /// Opens a connection with `opening` and logs in; the client's end, at the first byte that
+    /// follows the head of the answer.
+    async fn open(relay: &Rc<Relay>, opening: &str) -> Async<UnixStream> {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut ours, theirs) = (Async::new(ours).unwrap(), Async::new(theirs).unwrap());
+        let peer = Peer { addr: None, tls: false };
+        let connection = Connection { stream: theirs.into(), peer, slot: Slot::uncounted() };
+        spawn(http::serve(connection, Rc::new(Site(relay.clone())))).detach();
+        let request = opening.replace('\n', "\r\n");
+        ours.write_all(request.as_bytes()).await.unwrap();
+        if !request.contains("Fast-Start") {
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                ours.read_exact(&mut byte).await.unwrap();
+                answer.push(byte[0]);
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 101 "), "{answer:?}");
+        }
+        ours
+    }
+
+    #[test]
+    fn opened_over_http() {
+        block_on(async {
+            let key = PrivateKey::from_random([7; 32]);
+            let relay = Relay::new(key, Options::default(), Rc::new(|_| true));
+            let client = PrivateKey::from_random([8; 32]);
+            let login = ClientLogin::new(&client, &relay.public_key()).seal("{}", [0; 24]);
+            let mut server_key = Vec::new();
+            Frame::ServerKey(relay.public_key()).emit(&mut server_key);
+            let mut seen = [0; 45];
+            for more in ["", "Derp-Fast-Start: 1\nIdeal-Node: 1b\n"] {
+                let opening = format!("GET /derp HTTP/1.1\nHost: h\nUpgrade: DERP\n{more}\n");
+                let mut io = open(&relay, &opening).await;
+                io.write_all(&login).await.unwrap();
+                io.read_exact(&mut seen).await.unwrap();
+                assert_eq!(seen[..], server_key);
+                io.read_exact(&mut [0; 5 + 24 + 16 + 13]).await.unwrap();
+                assert_eq!(relay.gauges().connections, 1);
+                assert_eq!(relay.gauges().not_ideal, usize::from(!more.is_empty()));
+                drop(io);
+                while relay.gauges().connections > 0 {
+                    gramscale_rt::yield_now().await;
+                }
+            }
+            let web = "GET /derp HTTP/1.1\nHost: h\nConnection: Upgrade\nUpgrade: websocket\n\
+                Sec-WebSocket-Version: 13\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\n\
+                Sec-WebSocket-Protocol: derp\n\n";
+            let mut io = open(&relay, web).await;
+            // A masked binary message; the mask is zero.
+            io.write_all(&[0x82, 0x80 | 126, 0, login.len() as u8, 0, 0, 0, 0]).await.unwrap();
+            io.write_all(&login).await.unwrap();
+            let mut header = [0; 2];
+            io.read_exact(&mut header).await.unwrap();
+            assert_eq!(header, [0x82, 45]);
+            io.read_exact(&mut seen).await.unwrap();
+            assert_eq!(seen[..], server_key);
+            io.read_exact(&mut header).await.unwrap();
+            assert_eq!(header, [0x82, 5 + 24 + 16 + 13]);
+            assert_eq!(relay.counters().websocket_accepts.get(), 1);
+        });
     }
 
     #[test]
