@@ -118,6 +118,13 @@ fn target(_config: Option<&str>) -> Result<Target, Error> {
         found.filter(|value| !value.is_empty())
     };
     if let Some(address) = variable("CLI_ADDRESS") {
+        if variable("CLI_INSECURE").is_some_and(|value| value != "0" && value != "false") {
+            return Err(Error::Usage(
+                "certificates are always checked: name that of the server in SSL_CERT_FILE, and \
+                 leave HEADSCALE_CLI_INSECURE out"
+                    .into(),
+            ));
+        }
         return Target::remote(&address, &variable("CLI_API_KEY").unwrap_or_default());
     }
     if let Some(path) = variable("UNIX_SOCKET") {

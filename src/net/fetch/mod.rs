@@ -1,8 +1,9 @@
-//! Outbound requests: one GET over http or https, for relay maps.
+//! Outbound requests over http and https: [`get`] for relay maps, [`Call`] for the command line.
 //!
 //! Rare and small, so each runs on a thread of its own with plain blocking calls; the resolver
 //! of the system blocks anyway.
 
+mod call;
 #[cfg(feature = "tls")]
 mod roots;
 mod url;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use gramscale_proto::wire::http1::chunked::Decoder;
 use gramscale_proto::wire::http1::{Body, HeadError, ResponseHead};
+
+pub use self::call::{Answer, Call};
 
 use self::url::Url;
 
@@ -138,7 +141,6 @@ fn request(
     limits: &Limits,
     deadline: Instant,
 ) -> Result<(ResponseHead, Vec<u8>), FetchError> {
-    let mut socket = connect(url, deadline)?;
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: gramscale/{}\r\nAccept: */*\r\n\
          Connection: close\r\n\r\n",
@@ -146,10 +148,21 @@ fn request(
         url.authority(),
         env!("CARGO_PKG_VERSION"),
     );
+    reach(url, limits, deadline, &request)
+}
+
+/// Sends a request to the host of the URL and reads the answer.
+fn reach(
+    url: &Url,
+    limits: &Limits,
+    deadline: Instant,
+    request: &str,
+) -> Result<(ResponseHead, Vec<u8>), FetchError> {
+    let mut socket = connect(url, deadline)?;
     if url.secure {
-        secure(url, socket, limits, &request)
+        secure(url, socket, limits, request)
     } else {
-        exchange(&mut socket, &request, limits.size)
+        exchange(&mut socket, request, limits.size)
     }
 }
 
