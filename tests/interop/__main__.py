@@ -2,23 +2,23 @@
 
     python3 tests/interop [GROUP...]
 
-Groups: home (joining, names, relay, direct), https (certificates, tools), rust (the second client), trouble (restarts,
-crashes, cables), hostile (bad input). GRAMSCALE_BIN names the server's binary; `tests/run interop` builds it.
-Needs root: the groups make network namespaces and remove them again.
+Groups: home (joining, names, relay, direct), https (certificates, tools), policy (who may talk to whom), rust (the
+second client), trouble (restarts, crashes, cables), hostile (bad input). GRAMSCALE_BIN names the server's binary;
+`tests/run interop` builds it. Needs root: the groups make network namespaces and remove them again.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import shutil
 from pathlib import Path
 
 from check import Report, Stop, indent, say
 from lab import Lab
 
-GROUPS = ("home", "https", "rust", "trouble", "hostile")
+GROUPS = ("home", "https", "policy", "rust", "trouble", "hostile")
 HERE = Path(__file__).resolve().parent
 
 

@@ -1,9 +1,12 @@
 """A tailnet at home: a server started as the README says, on a bare address, and every supported release in it."""
 
 import contextlib
+import json
+import re
 
 from check import Failure, expect, wait
 from lab import web
+from net import run as run_command
 
 # The address of the resolver inside every client.
 RESOLVER = "100.100.100.100"
@@ -16,11 +19,13 @@ def label(version):
 def run(report, lab):
     server = lab.server()
     report.need("serve, with nothing configured but the address", server.start)
+    report.check("it says where everything is and what to type next", greeting, server)
+    report.check("health and version, also through a link named headscale", linked, server)
     user = report.need("users create", server.user, "alice")
     key = report.need("preauthkeys create", server.key, user, "--reusable")
 
     clients = []
-    for number, version in enumerate(sorted(lab.binaries, key=release), 11):
+    for number, version in enumerate(lab.versions(), 11):
         client = lab.client(label(version), number, server, version)
         client.host.isolate()
         report.need(f"join by key: {version}", client.up, key)
@@ -39,6 +44,7 @@ def run(report, lab):
     for one, other in ring:
         report.check(f"MagicDNS: {one.name} asks for {other.name}", resolve, one, other)
     report.check("MagicDNS: a name that is not there does not exist", absent, clients[-1])
+    report.check("the relay refuses strangers", strangers, lab, clients[-1])
 
     for client in clients:
         client.host.isolate(False)
@@ -55,8 +61,17 @@ def run(report, lab):
     report.check("a deleted node is gone from its peers", delete, server, clients)
 
 
-def release(version):
-    return tuple(int(part) for part in version.split("."))
+def greeting(server):
+    said = server.log.read_text()
+    for word in (server.url, str(server.folder), "users create", "preauthkeys create"):
+        expect(word in said, f"it does not say {word}:\n{said}")
+
+
+def linked(server):
+    expect(server.json("health"), "no health")
+    link = server.folder / "headscale"
+    link.symlink_to(server.binary)
+    expect("version" in run_command(str(link), "version", "-o", "json", env=server.env), "no version")
 
 
 def meet(clients):
@@ -105,6 +120,17 @@ def resolve(one, other):
 def absent(client):
     text = client.host.run("dig", "+time=2", "+tries=2", f"@{RESOLVER}", f"nobody.{client.domain()}")
     expect("NXDOMAIN" in text, text)
+
+
+def strangers(lab, client):
+    """The probe relays with keys made up on the spot; only nodes of this tailnet may."""
+    file = lab.folder / "map.json"
+    file.write_text(json.dumps(client.derp_map()))
+    text = client.host.run(
+        "sh", "-c", '"$0" "$@" 2>&1', lab.tool("derpprobe"), "-once", "-spread=false", "-derp-map", f"file://{file}",
+        timeout=100, fine=True,
+    )
+    expect(re.search(r"bad: derp/\S+/mesh:", text), text)
 
 
 def by_hand(lab, server, clients):

@@ -49,6 +49,11 @@ class Lab:
         client.start()
         return client
 
+    def versions(self):
+        """The releases of the official client, oldest first."""
+        numbers = (name for name in self.binaries if name != "rust")
+        return sorted(numbers, key=lambda name: [int(part) for part in name.split(".")])
+
     def tool(self, name):
         """A program of the newest client's distribution."""
         return str(self.binaries[NEWEST] / name)

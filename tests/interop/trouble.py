@@ -45,7 +45,7 @@ def around(clients):
 
 def port_in_use(lab, server):
     other = Server(server.binary, server.host, lab.folder / "other")
-    refused(other, f":{other.port}")
+    refused(other, f"port {other.port}")
 
 
 def second_instance(server):

@@ -1,0 +1,88 @@
+"""Who may talk to whom: a policy takes effect on clients that are connected, and a bad one changes nothing."""
+
+import json
+
+from check import Failure, expect, wait
+from lab import web
+
+OPEN, CLOSED = 8000, 9000
+
+OWNERS = {"tag:reader": ["frank@"], "tag:web": ["frank@"]}
+NARROW = {
+    "tagOwners": OWNERS,
+    "acls": [{"action": "accept", "src": ["tag:reader"], "dst": [f"tag:web:{OPEN}"]}],
+}
+WIDE = {"tagOwners": OWNERS, "acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}
+
+
+def run(report, lab):
+    server = lab.server(
+        config={
+            "policy": {"mode": "database"},
+            "dns": {"magic_dns": True, "base_domain": "policy.test", "override_local_dns": False},
+        },
+    )
+    report.need("serve with the policy in the database", server.start)
+    user = server.user("frank")
+    report.need("policy set: owners of tags", put, lab, server, WIDE)
+    reader, page, stranger = (lab.client(name, number, server) for name, number in
+                              (("reader", 11), ("page", 12), ("stranger", 13)))
+    report.need("join with a tagged key", reader.up, server.key(user, "--tags", "tag:reader"))
+    report.need("join with another tag", page.up, server.key(user, "--tags", "tag:web"))
+    stranger.up(server.key(user))
+    report.check("wide: everybody reaches everything", wide, reader, page, stranger)
+    report.check("narrow: one port for one tag, at once", narrow, lab, server, reader, page, stranger)
+    report.check("a broken policy is refused and the old one stays", broken, lab, server, reader, page)
+    report.check("wide again: what was hidden is back", again, lab, server, reader, page, stranger)
+
+
+def put(lab, server, policy):
+    file = lab.folder / "policy.json"
+    file.write_text(policy if isinstance(policy, str) else json.dumps(policy))
+    server.cli("policy", "set", "-f", str(file))
+
+
+def reaches(one, other, port):
+    """Whether `one` can open a TCP connection to a port of `other` on which something listens."""
+    # With a path found beforehand, silence means that a filter dropped the packets.
+    one.ping(other.name, True)
+    with web(other.host, port):
+        try:
+            one.host.connect(other.addresses()[0], port, timeout=8).close()
+            return True
+        except OSError:
+            return False
+
+
+def wide(reader, page, stranger):
+    for one, other in ((reader, page), (page, reader), (stranger, page)):
+        one.sees(other.name)
+        expect(reaches(one, other, CLOSED), f"{one.name} does not reach {other.name}")
+
+
+def narrow(lab, server, reader, page, stranger):
+    put(lab, server, NARROW)
+    wait("the stranger to lose sight of the page", 10, lambda: page.name not in stranger.peers())
+    reader.sees(page.name)
+    page.sees(reader.name)
+    expect(reaches(reader, page, OPEN), "the open port is closed")
+    expect(not reaches(reader, page, CLOSED), "the closed port is open")
+    expect(not reaches(page, reader, OPEN), "the way back is open")
+
+
+def broken(lab, server, reader, page):
+    before = server.cli("policy", "get")
+    for text in ('{"acls": [', '{"acls": [{"action": "accept", "src": ["group:none"], "dst": ["*:*"]}]}'):
+        try:
+            put(lab, server, text)
+        except Failure:
+            continue
+        raise Failure(f"it took {text}")
+    expect(server.cli("policy", "get") == before, "the policy changed")
+    expect(reaches(reader, page, OPEN), "the open port is closed")
+    expect(not reaches(reader, page, CLOSED), "the closed port is open")
+
+
+def again(lab, server, reader, page, stranger):
+    put(lab, server, WIDE)
+    wide(reader, page, stranger)
