@@ -15,5 +15,7 @@ pub mod prefix;
 pub mod stun;
 pub mod tailcfg;
 pub mod time;
+pub mod uci;
 pub mod websocket;
+pub mod yaml;
 pub mod zstd;
