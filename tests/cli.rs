@@ -313,6 +313,42 @@ fn from_elsewhere() {
     assert!(!ran.ok && ran.err.contains("HEADSCALE_CLI_API_KEY"), "{}", ran.err);
 }
 
+/// Starts the real server on a free port, with its state in `folder`.
+fn serve_in(folder: &Path) -> std::process::Child {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+    Command::new(env!("CARGO_BIN_EXE_gramscale"))
+        .args(["serve", "--listen", &free.expect("a port").to_string(), "--data-dir"])
+        .arg(folder)
+        .env_clear()
+        .env("GRAMSCALE_DERP_SERVER_STUN_LISTEN_ADDR", "127.0.0.1:0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the server starts")
+}
+
+#[test]
+fn what_was_told_survives() {
+    let folder = std::env::temp_dir().join(format!("gramscale-cli-{}-serve", std::process::id()));
+    let socket = folder.join("gramscale.sock");
+    let run = |line: &str| run(line, &[("GRAMSCALE_UNIX_SOCKET", &socket.to_string_lossy())]);
+
+    let mut server = serve_in(&folder);
+    let ran = run("users create ann");
+    assert_eq!((ran.ok, &*ran.out, &*ran.err), (true, "User created\n", ""));
+    server.kill().and_then(|()| server.wait()).expect("killed");
+
+    let mut server = serve_in(&folder);
+    let ran = run("users list -o json-line");
+    assert!(ran.ok && ran.out.contains("\"name\":\"ann\""), "{}{}", ran.out, ran.err);
+    assert!(run("health").ok);
+    let id = server.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().is_ok_and(|s| s.success()));
+    assert!(server.wait().is_ok_and(|status| status.code() == Some(0)));
+    assert!(!socket.exists());
+    let _ = std::fs::remove_dir_all(folder);
+}
+
 #[test]
 fn without_a_server() {
     let ran = run("health", &[("GRAMSCALE_UNIX_SOCKET", "/dev/null/s")]);
