@@ -2,12 +2,16 @@
 
 pub mod admin;
 pub mod control;
+mod derp;
 pub mod derpmap;
+pub mod options;
 pub mod pages;
+mod records;
 pub mod relay;
 mod router;
 mod run;
 pub mod state;
 pub mod stun;
 
-pub use run::{Options, run};
+pub use options::Options;
+pub use run::{StartError, lan_address, run};

@@ -8,6 +8,7 @@ use gramscale_proto::wire::prefix::Prefix;
 
 use super::admin::{self, Admin, Call, PolicySource, Problem};
 use super::control::Control;
+use super::derp::Derp;
 use super::pages::{self, Pages};
 use super::state::{State, draw};
 use crate::net::http::{Reply, Request, Response, Service};
@@ -19,6 +20,7 @@ const SMALL_BODY: usize = pages::VERIFY_LIMIT;
 pub(super) struct Router {
     pub(super) state: Rc<State>,
     pub(super) control: Rc<Control>,
+    pub(super) derp: Rc<Derp>,
     /// The URL of this server, without a slash at its end.
     pub(super) server_url: String,
     /// Who may use the admin interface over TCP; everybody with a key, if empty.
@@ -34,12 +36,15 @@ impl Service for Router {
         Box::pin(async move {
             let head = &request.head;
             match (head.method.as_str(), head.path.as_str()) {
-                ("POST", "/ts2021") => self.control.upgrade(head),
+                ("GET" | "POST", "/ts2021") => self.control.upgrade(head),
                 ("GET", "/key") => self.control.key(head).into(),
                 (_, path) if path.starts_with(admin::ROOT) => {
                     pages::secured(self.admin(&request).await).into()
                 }
-                _ => pages::secured(self.page(&request)).into(),
+                _ => match self.derp.reply(&request) {
+                    Some(reply) => reply,
+                    None => pages::secured(self.page(&request)).into(),
+                },
             }
         })
     }

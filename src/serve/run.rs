@@ -1,83 +1,364 @@
-//! Starting and stopping.
+//! Starting, reloading and stopping.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
-use gramscale_proto::netmap::{Dns, Netmap, Settings};
-use gramscale_proto::tailnet::write::{Meta, Write};
-use gramscale_proto::tailnet::{Rules, Tailnet};
-use gramscale_proto::wire::key::PrivateKey;
-use gramscale_rt::{Signal, Signals, random, spawn, sys};
+use gramscale_proto::netmap::Netmap;
+use gramscale_proto::tailnet::write::{Meta, Pinned, Snapshot, Write};
+use gramscale_proto::tailnet::{Refusal, Tailnet};
+use gramscale_proto::wire::key::{PrivateKey, from_hex};
+use gramscale_rt::{Signal, Signals, random, spawn, sys, timeout};
 
 use super::control::Control;
+use super::derp::{self, Derp};
+use super::derpmap::SourceError;
+use super::options::{Options, PolicySource};
+use super::records::{self, RecordsError};
 use super::router::Router;
-use super::state::{ClockTrust, State};
+use super::state::{Failure, State};
+use super::stun;
 use crate::net::http;
-use crate::net::listen::{self, Handler, Places};
-use crate::store::Store;
+use crate::net::listen::{self, BindError, Handler, Places};
+use crate::net::tls::{Identity, IdentityError, Tls, TlsError};
+use crate::store::{Store, StoreError};
 
-pub struct Options {
-    pub data_dir: PathBuf,
-    pub listen: SocketAddr,
-    pub server_url: String,
-    pub socket: PathBuf,
+/// How long stopping may take: what is being stored is finished, everything else is dropped.
+const STOP_TIME: Duration = Duration::from_secs(5);
+
+/// Serves until a signal says to stop. `ready` is called once everything listens.
+pub fn run(options: Options, ready: impl FnOnce()) -> Result<(), StartError> {
+    gramscale_rt::block_on(async {
+        let server = Server::start(options).await?;
+        ready();
+        server.serve().await
+    })
 }
 
-/// Serves until a signal says to stop.
-pub fn run(options: Options) -> Result<(), String> {
-    gramscale_rt::block_on(serve(options))
+/// A server that listens.
+struct Server {
+    options: Options,
+    state: Rc<State>,
+    derp: Rc<Derp>,
+    tls: Option<Rc<Tls>>,
+    pin: Option<[u8; 32]>,
+    signals: Signals,
 }
 
-async fn serve(options: Options) -> Result<(), String> {
-    let descriptors = sys::raise_descriptor_limit();
-    std::fs::create_dir_all(&options.data_dir).map_err(|e| e.to_string())?;
-    let (store, snapshot) = Store::open(&options.data_dir.join("gramscale.redb"), 128 * 1024)
-        .map_err(|e| e.to_string())?;
-    let noise_key = match snapshot.noise_key.clone() {
-        Some(key) => key,
-        None => {
+impl Server {
+    async fn start(mut options: Options) -> Result<Self, StartError> {
+        let signals = [Signal::Term, Signal::Int, Signal::Quit, Signal::Hup];
+        let signals = Signals::new(&signals).map_err(StartError::Signals)?;
+        let descriptors = sys::raise_descriptor_limit();
+        if let Some(folder) = options.store.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| StartError::Folder(folder.into(), e))?;
+        }
+        let (store, mut snapshot) = Store::open(&options.store, options.cache)?;
+        if let Some(path) = &options.records {
+            options.maps.dns.records = records::read(path)?;
+        }
+        let stored = snapshot.noise_key.take();
+        let noise_key = key(&store, options.noise_key.as_deref(), stored, Meta::NoiseKey).await?;
+        let relay_file = options.relay.as_ref().and_then(|relay| relay.key.as_deref());
+        let relay_key = key(&store, relay_file, snapshot.relay_key.take(), Meta::RelayKey).await?;
+        let (tls, pin) = tls(&options, &store, snapshot.pinned.take()).await?;
+        let kept = std::mem::take(&mut snapshot.derp_maps);
+        let state = tailnet(&options, store, snapshot).await?;
+        let derp = Derp::new(&state, &options, relay_key, pin, kept)?;
+        let server = Self { options, state, derp, tls, pin, signals };
+        server.listen(noise_key, descriptors)?;
+        Ok(server)
+    }
+
+    fn listen(&self, noise_key: PrivateKey, descriptors: usize) -> Result<(), StartError> {
+        let Self { options, state, derp, tls, .. } = self;
+        let server_url = options.server_url.to_string();
+        let router: Rc<dyn http::Service> = Rc::new(Router {
+            state: state.clone(),
+            control: Control::new(state.clone(), noise_key, server_url.clone()),
+            derp: derp.clone(),
+            server_url,
+            admin_allow: options.admin_allow.clone(),
+        });
+        let places = Places::within(descriptors);
+        let (service, tls) = (router.clone(), tls.clone());
+        let handler: Handler = Rc::new(move |connection| {
+            let (service, tls) = (service.clone(), tls.clone());
+            Box::pin(async move {
+                let opened = match tls {
+                    Some(tls) => tls.open(connection).await,
+                    None => Some(connection),
+                };
+                if let Some(connection) = opened {
+                    http::serve(connection, service).await;
+                }
+            })
+        });
+        for listener in listen::tcp(options.listen)? {
+            spawn(listen::accept_tcp(listener, places.clone(), handler.clone())).detach();
+        }
+        let local: Handler =
+            Rc::new(move |connection| Box::pin(http::serve(connection, router.clone())));
+        let socket = listen::unix(&options.socket, options.socket_mode)?;
+        let local_places = Places::new(listen::LOCAL_CONNECTIONS);
+        spawn(listen::accept_unix(socket, local_places, local)).detach();
+        if let Some(addr) = options.relay.as_ref().and_then(|relay| relay.stun) {
+            for socket in stun::bind(addr, &Rc::default())? {
+                spawn(socket.serve()).detach();
+            }
+        }
+        spawn(derp.maps().clone().keep_up()).detach();
+        spawn(state.clone().keep_time()).detach();
+        if let Some(path) = &options.records {
+            spawn(records::follow(state.clone(), path.clone())).detach();
+        }
+        Ok(())
+    }
+
+    async fn serve(self) -> Result<(), StartError> {
+        while self.signals.next().await.map_err(StartError::Signals)? == Signal::Hup {
+            self.reload().await;
+        }
+        log::info!("stopping");
+        self.derp.stop();
+        let store = self.state.store();
+        let last = async {
+            store.commit(self.state.unsaved(true)).await?;
+            store.close().await
+        };
+        timeout(STOP_TIME, last).await.unwrap_or(Ok(()))?;
+        Ok(())
+    }
+
+    /// Reads again what may change while the server runs. What can't be read stays as it was.
+    async fn reload(&self) {
+        let options = &self.options;
+        if let PolicySource::File(Some(path)) = &options.policy {
+            match load_policy(&self.state, path).await {
+                Ok(()) => log::info!("the policy of {} is in force", path.display()),
+                Err(error) => log::error!("the policy stays as it was: {error}"),
+            }
+        }
+        if let (Some(tls), Some(files)) = (&self.tls, &options.tls) {
+            match tls.reload(&files.chain, &files.key) {
+                Ok(()) => log::info!("the certificate of {} is in use", files.chain.display()),
+                Err(error) => log::error!("the certificate stays as it was: {error}"),
+            }
+        }
+        if let Err(error) = self.derp.maps().reload(derp::sources(options, self.pin)) {
+            log::error!("the DERP map stays as it was: {error}");
+        }
+        if let Some(path) = &options.records {
+            records::reload(&self.state, path);
+        }
+    }
+}
+
+/// The tailnet that is stored, with its policy in force.
+async fn tailnet(
+    options: &Options,
+    store: Store,
+    snapshot: Snapshot,
+) -> Result<Rc<State>, StartError> {
+    let stored_policy = snapshot.policy.clone();
+    let tailnet = Tailnet::new(options.rules.clone(), snapshot);
+    let netmap = Netmap::new(options.maps.clone());
+    let state = State::new(tailnet, netmap, store, options.clock);
+    match &options.policy {
+        PolicySource::File(None) => {}
+        PolicySource::File(Some(path)) => load_policy(&state, path).await?,
+        PolicySource::Database => {
+            let Some(policy) = stored_policy else { return Ok(state) };
+            let restored = state.execute(|tailnet, _| tailnet.restore_policy(&policy)).await;
+            if let Err(failure) = restored {
+                log::error!(
+                    "the stored policy can't be put in force, so nothing is allowed until \
+                     `gramscale policy set` gives a good one: {failure}"
+                );
+                state.update(|tailnet, _| tailnet.close_policy());
+            }
+        }
+    }
+    Ok(state)
+}
+
+async fn load_policy(state: &Rc<State>, path: &Path) -> Result<(), StartError> {
+    let text = std::fs::read_to_string(path).map_err(|e| StartError::PolicyFile(path.into(), e))?;
+    let loaded = state.execute(|tailnet, _| tailnet.load_policy(&text)).await;
+    loaded.map_err(|failure| match failure {
+        Failure::Refused(refusal) => StartError::Policy(path.into(), refusal),
+        Failure::Store(error) => StartError::Store(error),
+    })
+}
+
+/// A key of the server: from its file, if one is named, else from the database; made if it is
+/// nowhere yet.
+async fn key(
+    store: &Store,
+    file: Option<&Path>,
+    stored: Option<PrivateKey>,
+    meta: impl FnOnce(PrivateKey) -> Meta,
+) -> Result<PrivateKey, StartError> {
+    match (file, stored) {
+        (Some(path), stored) => key_file(path, stored),
+        (None, Some(key)) => Ok(key),
+        (None, None) => {
             let key = new_key();
-            let write = Write::PutMeta(Meta::NoiseKey(key.clone()));
-            store.commit(vec![write]).await.map_err(|e| e.to_string())?;
-            key
-        }
-    };
-    let tailnet = Tailnet::new(Rules::default(), snapshot);
-    let dns = Dns { magic: true, base_domain: "tail.internal".into(), ..Dns::default() };
-    let netmap = Netmap::new(Settings { dns, taildrop: true, ..Settings::default() });
-    let state = State::new(tailnet, netmap, store, ClockTrust::Always);
-    let control = Control::new(state.clone(), noise_key, options.server_url.clone());
-    let router: Rc<dyn http::Service> = Rc::new(Router {
-        state: state.clone(),
-        control,
-        server_url: options.server_url.clone(),
-        admin_allow: Vec::new(),
-    });
-    let places = Places::within(descriptors);
-    let handler: Handler =
-        Rc::new(move |connection| Box::pin(http::serve(connection, router.clone())));
-    for listener in listen::tcp(options.listen).map_err(|e| e.to_string())? {
-        spawn(listen::accept_tcp(listener, places.clone(), handler.clone())).detach();
-    }
-    let socket = listen::unix(&options.socket, 0o770).map_err(|e| e.to_string())?;
-    spawn(listen::accept_unix(socket, Places::new(listen::LOCAL_CONNECTIONS), handler)).detach();
-    spawn(state.clone().keep_time()).detach();
-    let signals = Signals::new(&[Signal::Term, Signal::Int, Signal::Hup, Signal::Quit])
-        .map_err(|e| e.to_string())?;
-    loop {
-        match signals.next().await.map_err(|e| e.to_string())? {
-            Signal::Hup => {}
-            _ => break,
+            store.commit(vec![Write::PutMeta(meta(key.clone()))]).await?;
+            Ok(key)
         }
     }
-    let unsaved = state.unsaved(true);
-    state.store().commit(unsaved).await.map_err(|e| e.to_string())?;
-    state.store().close().await.map_err(|e| e.to_string())
+}
+
+fn key_file(path: &Path, stored: Option<PrivateKey>) -> Result<PrivateKey, StartError> {
+    let fail = |error| StartError::KeyFile(path.into(), error);
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().map_err(|error: gramscale_proto::wire::key::KeyError| {
+            fail(io::Error::new(io::ErrorKind::InvalidData, error))
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // The file may be named later than the key was made.
+            let key = stored.unwrap_or_else(new_key);
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(fail)?;
+            }
+            sys::with_umask(0o077, || std::fs::write(path, key.to_text())).map_err(fail)?;
+            Ok(key)
+        }
+        Err(error) => Err(fail(error)),
+    }
 }
 
 fn new_key() -> PrivateKey {
     let mut bytes = [0; 32];
     random(&mut bytes);
     PrivateKey::from_random(bytes)
+}
+
+/// TLS of the listener, and the hash by which clients know the certificate of the relay.
+///
+/// Without a certificate of its own and without a proxy before it that has one (`https` in the
+/// server's URL), the relay has one that clients pin.
+async fn tls(
+    options: &Options,
+    store: &Store,
+    stored: Option<Pinned>,
+) -> Result<(Option<Rc<Tls>>, Option<[u8; 32]>), StartError> {
+    if let Some(files) = &options.tls {
+        return Ok((Some(Tls::from_files(&files.chain, &files.key)?), None));
+    }
+    if options.relay.is_none() || options.server_url.tls {
+        return Ok((None, None));
+    }
+    let host = &options.server_url.host;
+    let identity = match stored {
+        Some(Pinned { host: of, key, certificate }) if of == *host => Identity { key, certificate },
+        stored => {
+            let identity = Identity::new(host, stored.as_ref().map(|old| old.key.as_slice()))?;
+            let Identity { key, certificate } = identity.clone();
+            let pinned = Pinned { host: host.clone(), key, certificate };
+            store.commit(vec![Write::PutMeta(Meta::Pinned(pinned))]).await?;
+            identity
+        }
+    };
+    Ok((Some(Tls::pinned(&identity)?), from_hex(&identity.pin())))
+}
+
+/// The address by which other machines of the network would reach this one, if there is one.
+pub fn lan_address() -> Option<IpAddr> {
+    // Connecting a UDP socket sends nothing; it only asks for a route.
+    let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    socket.connect(("192.0.2.1", 9)).ok()?;
+    let addr = socket.local_addr().ok().as_ref().map(SocketAddr::ip)?;
+    (!addr.is_loopback() && !addr.is_unspecified()).then_some(addr)
+}
+
+/// Why the server does not start, or stops.
+#[derive(Debug)]
+pub enum StartError {
+    /// A listener.
+    Bind(BindError),
+    /// The DERP map.
+    Derp(SourceError),
+    /// The folder of the database can't be made.
+    Folder(PathBuf, io::Error),
+    /// The pinned certificate.
+    Identity(IdentityError),
+    /// A key file.
+    KeyFile(PathBuf, io::Error),
+    /// The policy in a file.
+    Policy(PathBuf, Refusal),
+    /// The file of the policy.
+    PolicyFile(PathBuf, io::Error),
+    /// The DNS records in a file.
+    Records(String),
+    /// Signals can't be received.
+    Signals(io::Error),
+    /// The database.
+    Store(StoreError),
+    /// The certificate.
+    Tls(TlsError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::Derp(error) => error.fmt(f),
+            Self::Folder(path, error) => {
+                write!(f, "cannot make the folder {} for the database: {error}", path.display())
+            }
+            Self::Identity(error) => error.fmt(f),
+            Self::KeyFile(path, error) => write!(f, "the key file {}: {error}", path.display()),
+            Self::Policy(path, error) => write!(f, "the policy file {}: {error}", path.display()),
+            Self::PolicyFile(path, error) => {
+                write!(f, "cannot read the policy file {}: {error}", path.display())
+            }
+            Self::Records(error) => write!(f, "the DNS records: {error}"),
+            Self::Signals(error) => write!(f, "cannot wait for signals: {error}"),
+            Self::Store(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<BindError> for StartError {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error)
+    }
+}
+
+impl From<IdentityError> for StartError {
+    fn from(error: IdentityError) -> Self {
+        Self::Identity(error)
+    }
+}
+
+impl From<RecordsError> for StartError {
+    fn from(error: RecordsError) -> Self {
+        Self::Records(error.to_string())
+    }
+}
+
+impl From<SourceError> for StartError {
+    fn from(error: SourceError) -> Self {
+        Self::Derp(error)
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<TlsError> for StartError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
 }

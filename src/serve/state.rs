@@ -42,8 +42,9 @@ pub struct State {
     logins: RefCell<BTreeMap<LoginId, Rc<Notify>>>,
     /// Something changed that may be due sooner than the timer knows.
     due: Notify,
-    /// Told of each key that is no longer a node's.
+    /// Told when keys may have stopped being nodes'.
     revoked: RefCell<Option<Rc<dyn Fn()>>>,
+    revoking: Cell<bool>,
 }
 
 /// A map stream: the view, and how to wake who writes it.
@@ -93,6 +94,7 @@ impl State {
             logins: RefCell::default(),
             due: Notify::new(),
             revoked: RefCell::default(),
+            revoking: Cell::new(false),
         })
     }
 
@@ -120,7 +122,7 @@ impl State {
         &self.store
     }
 
-    /// Has `f` called when a key stops being a node's.
+    /// Has `f` called, soon after, when keys may have stopped being nodes'.
     pub fn on_revoked(&self, f: Rc<dyn Fn()>) {
         *self.revoked.borrow_mut() = Some(f);
     }
@@ -228,12 +230,9 @@ impl State {
             }
         }
         drop((tailnet, netmap));
-        let revoking =
-            |change: &Change| matches!(change, Change::Node(_) | Change::NodeGone { .. });
-        if changes.iter().any(revoking)
-            && let Some(told) = self.revoked.borrow().clone()
-        {
-            told();
+        let revokes = |change: &Change| matches!(change, Change::Node(_) | Change::NodeGone { .. });
+        if changes.iter().any(revokes) {
+            self.revoking.set(true);
         }
         self.due.notify();
     }
@@ -313,6 +312,11 @@ impl State {
         loop {
             self.look_at_clock();
             let next = self.update(|tailnet, now| tailnet.tick(now));
+            if self.revoking.take()
+                && let Some(told) = self.revoked.borrow().clone()
+            {
+                told();
+            }
             let writes = self.unsaved(false);
             if !writes.is_empty() {
                 self.store.commit_soft(writes);

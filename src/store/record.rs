@@ -4,9 +4,7 @@
 //! in the order of their numbers. postcard is little-endian varints, the same on every machine.
 
 use gramscale_proto::tailnet::record::NodeId;
-use gramscale_proto::tailnet::write::{
-    DerpMapText, Meta, NextIds, Pinned, PolicyText, Snapshot, Write,
-};
+use gramscale_proto::tailnet::write::{DerpMapText, Meta, NextIds, PolicyText, Snapshot, Write};
 use gramscale_proto::wire::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -180,6 +178,8 @@ mod tests {
         ApiKey, ApiKeyId, AuthKeyId, Secret, Soft, User, UserId,
     };
     use gramscale_proto::wire::key::{DiscoKey, PrivateKey};
+
+    use gramscale_proto::tailnet::write::Pinned;
 
     use super::*;
 

@@ -20,9 +20,14 @@ impl Tailnet {
     /// Puts a policy in force and stores it.
     pub fn set_policy(&mut self, text: &str, now: Now) -> Result<(), Refusal> {
         let text = PolicyText { text: text.to_owned(), at: now.wall };
-        self.plan_policy(&text.text.clone(), Some(text.clone()))?;
+        self.plan_policy(&text.text, Some(text.clone()))?;
         self.batch.write(Write::PutPolicy(text));
         Ok(())
+    }
+
+    /// Puts a policy in force that is stored already.
+    pub fn restore_policy(&mut self, policy: &PolicyText) -> Result<(), Refusal> {
+        self.plan_policy(&policy.text, Some(policy.clone()))
     }
 
     /// Puts the policy of a file in force; what is stored is its business.

@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_lite::AsyncWriteExt as _;
 use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::key::{Hex, MachineKey, PrivateKey};
 use gramscale_proto::wire::noise::{self, INITIATION_LEN, Responder};
@@ -22,6 +23,7 @@ use gramscale_rt::random;
 
 use super::state::State;
 use crate::net::http::{Reply, Response};
+use crate::net::websocket;
 use session::Session;
 
 /// The value of `Upgrade` (`controlhttpcommon.UpgradeHeaderValue`).
@@ -70,7 +72,10 @@ impl Control {
 
     /// `POST /ts2021`: the answer to the first Noise message, and what follows it.
     pub fn upgrade(self: &Rc<Self>, head: &Head) -> Reply {
-        if !head.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(UPGRADE)) {
+        if head.has_word("upgrade", "websocket") {
+            return self.upgrade_websocket(head);
+        }
+        if !head.has_word("upgrade", UPGRADE) {
             return Response::text(400, "this is for Tailscale clients: missing upgrade").into();
         }
         let Some(initiation) = head.header(HANDSHAKE).and_then(initiation) else {
@@ -87,6 +92,33 @@ impl Control {
             then: Box::new(move |connection| {
                 Box::pin(async move {
                     if let Some(session) = then {
+                        session.serve(connection).await;
+                    }
+                })
+            }),
+        }
+    }
+
+    /// `GET /ts2021` of a client in a browser (`controlhttp` `client_js.go`): the same in binary
+    /// messages, and without the early payload.
+    fn upgrade_websocket(self: &Rc<Self>, head: &Head) -> Reply {
+        let Some(initiation) = head.param(HANDSHAKE).as_deref().and_then(initiation) else {
+            return Response::text(400, "missing or malformed handshake parameter").into();
+        };
+        let switching = match websocket::accept(head, UPGRADE) {
+            Ok(switching) => switching,
+            Err(refusal) => return refusal.into(),
+        };
+        let mut out = Vec::new();
+        let session = self.answer(&initiation, false, &mut out);
+        let then = session.map(|session| self.clone().session(session));
+        Reply::Upgrade {
+            head: switching,
+            then: Box::new(move |mut connection| {
+                Box::pin(async move {
+                    connection.stream = websocket::unwrap(connection.stream);
+                    let told = connection.stream.write_all(&out).await;
+                    if let (Some(session), Ok(())) = (then, told) {
                         session.serve(connection).await;
                     }
                 })

@@ -1,0 +1,193 @@
+//! What the server is told about itself.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use gramscale_proto::netmap;
+use gramscale_proto::tailnet::Rules;
+use gramscale_proto::wire::derp::login::Rate;
+use gramscale_proto::wire::prefix::Prefix;
+
+use super::derpmap::Sources;
+use super::state::ClockTrust;
+
+/// Everything that [`super::run`] needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The database file; its folder is made if it is not there.
+    pub store: PathBuf,
+    /// Bytes that the database may use as a cache.
+    pub cache: usize,
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// How clients reach it.
+    pub server_url: ServerUrl,
+    /// Certificate chain and key as PEM files; the listener then speaks TLS only.
+    pub tls: Option<TlsFiles>,
+    /// The admin socket.
+    pub socket: PathBuf,
+    /// Its permissions.
+    pub socket_mode: u32,
+    /// The key file of the control protocol, made if it is not there; without one the key is in
+    /// the database.
+    pub noise_key: Option<PathBuf>,
+    /// Who may use the admin interface over TCP; everybody with a key, if empty.
+    pub admin_allow: Vec<Prefix>,
+    /// The rules of the tailnet.
+    pub rules: Rules,
+    /// What shows in maps.
+    pub maps: netmap::Settings,
+    /// A JSON file of DNS records, watched.
+    pub records: Option<PathBuf>,
+    /// Where the policy comes from.
+    pub policy: PolicySource,
+    /// When the clock is believed.
+    pub clock: ClockTrust,
+    /// The relay of this server, if it has one.
+    pub relay: Option<RelayOptions>,
+    /// Other relays; the own region is added to them.
+    pub derp: Sources,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, PEM.
+    pub chain: PathBuf,
+    /// The key, PEM.
+    pub key: PathBuf,
+}
+
+/// Where the policy comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicySource {
+    /// From the database; set by command.
+    Database,
+    /// From a file, read at start and at SIGHUP; without one everything is allowed.
+    File(Option<PathBuf>),
+}
+
+/// The relay of this server, which shares its listener.
+#[derive(Clone, Debug)]
+pub struct RelayOptions {
+    /// The number of its region.
+    pub region: u16,
+    /// A short name of the region.
+    pub code: String,
+    /// A name of the region for people.
+    pub name: String,
+    /// Whether only nodes of this tailnet may use it.
+    pub verify_clients: bool,
+    /// Whether its region is added to the map.
+    pub in_map: bool,
+    /// Where STUN is answered, if it is.
+    pub stun: Option<SocketAddr>,
+    /// The key file, made if it is not there; without one the key is in the database.
+    pub key: Option<PathBuf>,
+    /// The address that clients are told, if it is not to be found through the URL's host.
+    pub ipv4: Option<IpAddr>,
+    /// The same for IPv6.
+    pub ipv6: Option<IpAddr>,
+    /// How much each client may send.
+    pub rate: Option<Rate>,
+}
+
+/// The URL of the server: scheme, host and port, nothing behind them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerUrl {
+    /// `https`, or else `http`.
+    pub tls: bool,
+    /// A name or an address, IPv6 without brackets.
+    pub host: String,
+    /// The port, also where the URL leaves it out.
+    pub port: u16,
+}
+
+impl FromStr for ServerUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let (tls, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+            (Some(rest), _) => (false, rest),
+            (_, Some(rest)) => (true, rest),
+            _ => return Err(UrlError),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(v6) => {
+                let (host, port) = v6.split_once(']').ok_or(UrlError)?;
+                host.parse::<std::net::Ipv6Addr>().map_err(|_| UrlError)?;
+                (host, port.strip_prefix(':').or(if port.is_empty() { None } else { Some("x") }))
+            }
+            None => match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            },
+        };
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
+        if host.is_empty() || !host.bytes().all(plain) {
+            return Err(UrlError);
+        }
+        let default = if tls { 443 } else { 80 };
+        let port = port.map_or(Ok(default), |p| p.parse().map_err(|_| UrlError))?;
+        Ok(Self { tls, host: host.to_owned(), port })
+    }
+}
+
+/// Without a slash at its end, and without a port that needs no mention.
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, default) = if self.tls { ("https", 443) } else { ("http", 80) };
+        let v6 = self.host.contains(':');
+        let (open, close) = if v6 { ("[", "]") } else { ("", "") };
+        write!(f, "{scheme}://{open}{}{close}", self.host)?;
+        if self.port == default { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
+/// A text is no URL of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UrlError;
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a URL such as https://ts.example.org or http://192.168.1.1:8080 is expected")
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for (text, tls, host, port, shown) in [
+            ("http://127.0.0.1:8080", false, "127.0.0.1", 8080, "http://127.0.0.1:8080"),
+            ("https://ts.example.org/", true, "ts.example.org", 443, "https://ts.example.org"),
+            ("http://h:80", false, "h", 80, "http://h"),
+            ("https://[fd00::1]:8443", true, "fd00::1", 8443, "https://[fd00::1]:8443"),
+            ("http://[::1]", false, "::1", 80, "http://[::1]"),
+        ] {
+            let url: ServerUrl = text.parse().unwrap();
+            assert_eq!((url.tls, url.host.as_str(), url.port), (tls, host, port));
+            assert_eq!(url.to_string(), shown);
+        }
+        for bad in [
+            "",
+            "h",
+            "ftp://h",
+            "http://",
+            "http://h:x",
+            "http://h/p",
+            "http://[::1",
+            "http://[::1]x",
+            "http://[h]",
+        ] {
+            assert_eq!(bad.parse::<ServerUrl>(), Err(UrlError), "{bad}");
+        }
+    }
+}
