@@ -18,7 +18,6 @@ use super::relay::{self, Relay, http as paths};
 use super::state::State;
 use crate::net::fetch::{self, Limits};
 use crate::net::http::{Reply, Request};
-use crate::net::websocket;
 
 /// How long the fetch of a DERP map may take.
 const FETCH_TIME: Duration = Duration::from_secs(30);
@@ -78,39 +77,12 @@ impl Derp {
         let head = &request.head;
         let relay = self.relay.as_ref()?;
         match head.path.as_str() {
-            "/derp" => Some(enter(relay, request)),
+            "/derp" => Some(paths::enter(relay, request)),
             "/derp/probe" | "/derp/latency-check" => Some(paths::probe(head).into()),
             "/generate_204" => Some(paths::generate_204(head).into()),
             "/bootstrap-dns" => Some(paths::bootstrap_dns(head, &self.maps.map()).into()),
             _ => None,
         }
-    }
-}
-
-fn enter(relay: &Rc<Relay>, request: &Request) -> Reply {
-    let head = &request.head;
-    let (head, is_websocket) = match paths::entry(head, &relay.public_key()) {
-        paths::Entry::Derp { head } => (head, false),
-        paths::Entry::WebSocket => match websocket::accept(head, paths::SUBPROTOCOL) {
-            Ok(head) => (head, true),
-            Err(refusal) => return refusal.into(),
-        },
-        paths::Entry::Refused(refusal) => return refusal.into(),
-    };
-    let arrival = paths::arrival(&request.head, request.peer.addr, is_websocket);
-    let relay = relay.clone();
-    Reply::Upgrade {
-        head,
-        then: Box::new(move |connection| {
-            Box::pin(async move {
-                let stream = if is_websocket {
-                    websocket::unwrap(connection.stream)
-                } else {
-                    connection.stream
-                };
-                relay.serve(stream, arrival, connection.slot).await;
-            })
-        }),
     }
 }
 
