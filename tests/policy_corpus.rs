@@ -10,19 +10,46 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use gramscale_proto::policy::{Compiled, Person, Policy, RouteUse, Subject};
+use gramscale_proto::policy::{Compiled, Person, Policy, RouteUse, Standing, Subject};
 use gramscale_proto::wire::prefix::Prefix;
 use serde_json::Value;
+
+/// Capabilities that come from the recorded accounts and not from their policies.
+const OF_THE_ACCOUNT: [&str; 11] = [
+    "default-auto-update",
+    "https://tailscale.com/cap/file-sharing",
+    "https://tailscale.com/cap/is-admin",
+    "https://tailscale.com/cap/is-owner",
+    "https://tailscale.com/cap/ssh",
+    "https://tailscale.com/cap/tailnet-lock",
+    "probe-udp-lifetime",
+    "ssh-behavior-v1",
+    "ssh-env-vars",
+    "store-appc-routes",
+    "tailnet-display-name",
+];
 
 /// How many cases of each category pass. These numbers may only rise.
 const EXPECTED: [(&str, usize); 7] = [
     ("acl", 133),
-    ("grant", 0),
-    ("nodeattrs", 0),
-    ("policytest", 0),
+    ("grant", 155),
+    ("nodeattrs", 34),
+    ("policytest", 38),
     ("routes", 66),
-    ("ssh", 0),
-    ("sshtest", 0),
+    ("ssh", 66),
+    ("sshtest", 20),
+];
+
+/// Cases whose answer is not what the service would give again, and why we do otherwise.
+const DEVIATIONS: [(&str, &str); 2] = [
+    (
+        "acl-k03",
+        "three of eight equal viewers lack a route: they were recorded before its approval came",
+    ),
+    (
+        "policytest-allpass-grants-only-tag-src-ipv6-literal-dst",
+        "the policy's IPv6 literal was no node's when it was recorded, but is one in the case",
+    ),
 ];
 
 #[test]
@@ -47,9 +74,10 @@ fn recorded_answers() {
                 continue;
             }
             total += 1;
-            match check(&case) {
-                Ok(()) => passed += 1,
-                Err(difference) => println!("  {id}: {difference}"),
+            match (check(&case), DEVIATIONS.iter().find(|(known, _)| *known == id)) {
+                (Ok(()), _) => passed += 1,
+                (Err(_), Some((_, reason))) => println!("  {id}: known deviation: {reason}"),
+                (Err(difference), None) => println!("  {id}: {difference}"),
             }
         }
         println!("{category}: {passed}/{total}");
@@ -80,8 +108,8 @@ struct Tailnet {
     compiled: Compiled,
     nodes: BTreeMap<String, Node>,
     /// Which router is the primary one for a route depends on who came first, which a case does
-    /// not tell; so it is taken from the answer.
-    primaries: BTreeSet<(String, Prefix)>,
+    /// not tell; so it is taken from the answer: the one that most viewers use.
+    primaries: BTreeMap<Prefix, String>,
 }
 
 struct Node {
@@ -149,7 +177,11 @@ impl Tailnet {
         let users: Vec<_> = users.map(|u| (string(&u["name"]), string(&u["login"]))).collect();
         let people: Vec<_> = (1..)
             .zip(&users)
-            .map(|(id, (name, email))| Person { id, name, email, provider_id: "" })
+            .map(|(id, (name, email))| {
+                // All users of the recorded accounts are administrators, the first is the owner.
+                let role = if id == 1 { Standing::Owner } else { Standing::Admin };
+                Person { id, name, email, provider_id: "", role }
+            })
             .collect();
         let mut compiled =
             Compiled::new(Rc::new(policy), &people).map_err(|error| error.to_string())?;
@@ -158,20 +190,25 @@ impl Tailnet {
             .map(|(id, node)| (string(&node["hostname"]), Node::new(id, node, &users, &compiled)))
             .collect();
         nodes.values().for_each(|node| compiled.put(&node.subject()));
-        let mut primaries = BTreeSet::new();
+        compiled.test().map_err(|error| error.to_string())?;
+        let mut users: BTreeMap<Prefix, BTreeMap<String, usize>> = BTreeMap::new();
         for answer in case["expect"].as_object().into_iter().flat_map(|o| o.values()) {
             for (name, peer) in answer["peers"].as_object().unwrap() {
                 for route in peer["primary_routes"].as_array().into_iter().flatten() {
-                    primaries.insert((name.clone(), route.as_str().unwrap().parse().unwrap()));
+                    let route = route.as_str().unwrap().parse().unwrap();
+                    *users.entry(route).or_default().entry(name.clone()).or_default() += 1;
                 }
             }
         }
+        let most =
+            |users: BTreeMap<String, usize>| users.into_iter().max_by_key(|u| u.1).unwrap().0;
+        let primaries = users.into_iter().map(|(route, users)| (route, most(users))).collect();
         Ok(Self { compiled, nodes, primaries })
     }
 
     fn check(&self, name: &str, expect: &Value) -> Result<(), String> {
         let node = &self.nodes[name];
-        let mut own = BTreeSet::from(node.addresses());
+        let mut own = self.addresses(node, node);
         own.extend(node.routes.iter().map(Prefix::to_string));
         same("self_allowed_ips", &expect["self_allowed_ips"], &serde_json::json!(own))?;
         let mut filter = Vec::new();
@@ -184,40 +221,81 @@ impl Tailnet {
                 peers.insert(peer_name.clone(), self.peer(node, peer_name, peer));
             }
         }
-        same("peers", &without_caps(&expect["peers"]), &Value::Object(peers))
+        same("peers", &expect["peers"], &Value::Object(peers))?;
+        let mut ssh = Vec::new();
+        self.compiled.render_ssh(node.id, &mut ssh);
+        let ssh: Value = serde_json::from_slice(&ssh).unwrap();
+        // The first rule that fits holds, so their order counts.
+        let expect_ssh = expect["ssh"].as_array().unwrap();
+        let ssh = ssh["rules"].as_array().unwrap();
+        same("ssh", &expect_ssh.len().into(), &ssh.len().into())?;
+        for (index, (expect, got)) in expect_ssh.iter().zip(ssh).enumerate() {
+            same(&format!("ssh[{index}]"), expect, got)?;
+        }
+        let mut caps = serde_json::Map::new();
+        for (name, values) in self.compiled.attributes(node.id) {
+            let values: Vec<Value> =
+                values.iter().map(|value| serde_json::from_slice(value).unwrap()).collect();
+            let value = if values.is_empty() { Value::Null } else { values.into() };
+            caps.insert(name.to_owned(), value);
+        }
+        caps.retain(|name, _| !OF_THE_ACCOUNT.contains(&name.as_str()));
+        let names: Vec<&String> = caps.keys().collect();
+        let expect_names: Vec<&Value> = (expect["caps"].as_array().unwrap().iter())
+            .filter(|name| !OF_THE_ACCOUNT.contains(&name.as_str().unwrap()))
+            .collect();
+        same("caps", &serde_json::json!(expect_names), &serde_json::json!(names))?;
+        let mut expect_caps = expect["cap_map"].as_object().unwrap().clone();
+        expect_caps.retain(|name, _| !OF_THE_ACCOUNT.contains(&name.as_str()));
+        same("cap_map", &Value::Object(expect_caps), &Value::Object(caps))
+    }
+
+    /// The addresses of `node` that `viewer` is told.
+    fn addresses(&self, viewer: &Node, node: &Node) -> BTreeSet<String> {
+        let hidden = [viewer, node].iter().any(|node| self.compiled.disables_ipv4(node.id));
+        node.addresses().into_iter().filter(|a| !hidden || a.contains(':')).collect()
     }
 
     fn peer(&self, viewer: &Node, name: &str, peer: &Node) -> Value {
-        let mut allowed = BTreeSet::from(peer.addresses());
+        let mut allowed = self.addresses(viewer, peer);
         let mut primary = BTreeSet::new();
+        let mut exit = false;
         for route in &peer.routes {
-            let is_primary = self.primaries.contains(&(name.to_owned(), *route));
-            let usable = match self.compiled.route(viewer.id, peer.id, route) {
-                RouteUse::No => false,
-                RouteUse::Primary => route.is_exit() || is_primary,
-                RouteUse::Steered => true,
-            };
-            if usable {
-                allowed.insert(route.to_string());
-                if !route.is_exit() {
-                    primary.insert(route.to_string());
-                }
+            if !self.carries(viewer, name, peer, route) {
+                continue;
+            }
+            allowed.insert(route.to_string());
+            if route.is_exit() {
+                exit = true;
+            } else {
+                primary.insert(route.to_string());
             }
         }
         let mut out = serde_json::json!({ "allowed_ips": allowed });
         if !primary.is_empty() {
             out["primary_routes"] = serde_json::json!(primary);
         }
+        if exit {
+            out["cap_map"] = serde_json::json!({ "suggest-exit-node": null });
+        }
         out
     }
-}
 
-fn without_caps(peers: &Value) -> Value {
-    let mut peers = peers.clone();
-    for peer in peers.as_object_mut().into_iter().flatten() {
-        peer.1.as_object_mut().unwrap().remove("cap_map");
+    /// Whether `viewer` reaches `route` through `peer`.
+    fn carries(&self, viewer: &Node, name: &str, peer: &Node, route: &Prefix) -> bool {
+        let primary = self.primaries.get(route);
+        let use_of = |peer: &Node| self.compiled.route(viewer.id, peer.id, route);
+        match use_of(peer) {
+            RouteUse::No => false,
+            _ if route.is_exit() => true,
+            RouteUse::Primary => primary.is_some_and(|primary| primary == name),
+            RouteUse::Steered => {
+                let steered = |name: &&String| use_of(&self.nodes[*name]) == RouteUse::Steered;
+                let first = || self.nodes.keys().find(|name| steered(name));
+                primary.filter(steered).or_else(first).is_some_and(|router| router == name)
+            }
+        }
     }
-    peers
 }
 
 /// Compares two values. Arrays are compared without their order, since clients read all of those

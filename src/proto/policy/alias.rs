@@ -24,6 +24,10 @@ pub(super) enum Alias {
     Member,
     /// `autogroup:tagged`.
     Tagged,
+    /// `autogroup:admin`: nodes of administrators, the owner among them.
+    Admin,
+    /// `autogroup:owner`: nodes of the tailnet's owner.
+    Owner,
     /// A user's name (with a trailing `@`), email or provider identifier.
     User(String),
     /// `user:*@domain`: the users whose email is in the domain; kept without the `@`.
@@ -39,14 +43,9 @@ pub(super) enum Alias {
 impl Alias {
     /// Whether nodes are in it for what they are, and not for their addresses.
     pub(super) fn is_identity(&self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Self::Member
-                | Self::Tagged
-                | Self::User(_)
-                | Self::Domain(_)
-                | Self::Group(_)
-                | Self::Tag(_)
+            Self::All | Self::Wild | Self::Danger | Self::Internet | Self::Own | Self::Prefix(_)
         )
     }
 }
@@ -62,6 +61,12 @@ pub(super) enum Role {
     Owner,
     /// A member of a group.
     Member,
+    /// `target` of node attributes.
+    Target,
+    /// `src` of an SSH rule.
+    SshSource,
+    /// `dst` of an SSH rule.
+    SshDestination,
 }
 
 /// The names that a document defines.
@@ -82,7 +87,12 @@ pub(super) struct Group {
 impl Names {
     /// Reads the alias `text`, which is all or the front of the string at `at`.
     pub(super) fn alias(&self, at: &At<'_>, text: &str, role: Role) -> Result<Alias, Fault> {
-        self.read(text, role).and_then(|alias| allowed(alias, text, role)).map_err(|m| at.fault(m))
+        self.plain_alias(text, role).map_err(|message| at.fault(message))
+    }
+
+    /// Reads an alias that stands in no document.
+    pub(super) fn plain_alias(&self, text: &str, role: Role) -> Result<Alias, String> {
+        self.read(text, role).and_then(|alias| allowed(alias, text, role))
     }
 
     fn read(&self, text: &str, role: Role) -> Result<Alias, String> {
@@ -164,20 +174,13 @@ pub(super) fn tag_name(text: &str) -> Result<(), String> {
 }
 
 fn autogroup(name: &str) -> Result<Alias, String> {
-    const ROLES: [&str; 8] = [
-        "admin",
-        "owner",
-        "it-admin",
-        "network-admin",
-        "billing-admin",
-        "auditor",
-        "shared",
-        "members",
-    ];
+    const ROLES: [&str; 5] = ["it-admin", "network-admin", "billing-admin", "auditor", "shared"];
     match name {
         "internet" => Ok(Alias::Internet),
         "self" => Ok(Alias::Own),
-        "member" => Ok(Alias::Member),
+        "member" | "members" => Ok(Alias::Member),
+        "admin" => Ok(Alias::Admin),
+        "owner" => Ok(Alias::Owner),
         "tagged" => Ok(Alias::Tagged),
         "danger-all" => Ok(Alias::Danger),
         "nonroot" => Err("autogroup:nonroot can only be used in the users of SSH rules".into()),
@@ -198,8 +201,8 @@ fn allowed(alias: Alias, text: &str, role: Role) -> Result<Alias, String> {
         (Role::Destination, Alias::Danger) => {
             Some("cannot use autogroup:danger-all as a dst".to_owned())
         }
-        (Role::Owner, Alias::User(_) | Alias::Domain(_) | Alias::Group(_) | Alias::Tag(_)) => None,
-        (Role::Owner, Alias::Member) => None,
+        (Role::Owner, Alias::Tagged) => Some(format!("invalid owner: \"{text}\"")),
+        (Role::Owner, alias) if alias.is_identity() => None,
         (Role::Owner, _) => {
             Some(format!("invalid owner format \"{text}\": a user, group: or tag: is expected"))
         }
@@ -208,6 +211,21 @@ fn allowed(alias: Alias, text: &str, role: Role) -> Result<Alias, String> {
             Some(format!("\"{text}\": group members cannot be recursive"))
         }
         (Role::Member, _) => Some(format!("username must contain @, got: \"{text}\"")),
+        (Role::Target, Alias::Own | Alias::Internet | Alias::Danger) => {
+            Some(format!("invalid target \"{text}\""))
+        }
+        (Role::SshSource, alias) if !alias.is_identity() => {
+            Some(format!("invalid src \"{text}\": a user, group:, tag: or autogroup: is expected"))
+        }
+        (Role::SshDestination, Alias::All) => {
+            Some("wildcard (*) is not supported as SSH destination".to_owned())
+        }
+        (Role::SshDestination, Alias::Group(_) | Alias::Domain(_)) => {
+            Some(format!("invalid dst \"{text}\": groups are not possible"))
+        }
+        (Role::SshDestination, alias) if *alias != Alias::Own && !alias.is_identity() => {
+            Some(format!("invalid dst \"{text}\": a user, tag: or autogroup: is expected"))
+        }
         _ => None,
     };
     refused.map_or(Ok(alias), Err)

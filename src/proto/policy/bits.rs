@@ -28,6 +28,12 @@ impl Bits {
         self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
     }
 
+    /// Whether there are members that `other` lacks.
+    pub(super) fn exceeds(&self, other: &Self) -> bool {
+        let others = other.0.iter().chain(std::iter::repeat(&0));
+        self.0.iter().zip(others).any(|(a, b)| a & !b != 0)
+    }
+
     pub(super) fn join(&mut self, other: &Self) {
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), 0);
@@ -84,6 +90,7 @@ mod tests {
         assert!(!bits.meets(&[1, 99].into_iter().collect()));
         bits.join(&[200].into_iter().collect());
         assert!(bits.has(200) && bits.has(0));
+        assert!(bits.exceeds(&[0, 31, 32].into_iter().collect()) && !bits.exceeds(&bits));
         assert_eq!(bits.and(&[1, 32, 200].into_iter().collect()), [32, 200].into_iter().collect());
     }
 }

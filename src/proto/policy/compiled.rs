@@ -15,8 +15,10 @@ use super::bits::Bits;
 use super::document::Policy;
 use super::error::Error;
 use super::filter::Filter;
+use super::probe;
 use super::range;
 use super::source::Cache;
+use super::ssh::SshRule;
 use super::subject::{Node, People, Person, Reach, Subject};
 
 /// A policy and what it makes of the nodes.
@@ -27,12 +29,14 @@ pub struct Compiled {
     pub(super) people: People,
     /// The users of each alias of the table, sorted; empty where it is no alias of users.
     pub(super) users: Vec<Vec<u64>>,
-    /// The aliases of the sources and the destinations of each rule.
-    masks: Vec<(Bits, Bits)>,
+    /// The aliases in each rule.
+    plans: Vec<Plan>,
     /// The aliases that put addresses of nodes into lists of sources.
     identities: Bits,
     /// The rules about a user's own nodes.
     own_rules: Bits,
+    /// The rules that lead through certain routers only.
+    via_rules: Bits,
     pub(super) nodes: Vec<Option<Node>>,
     pub(super) places: BTreeMap<u64, usize>,
     /// How many nodes have each subnet route.
@@ -41,6 +45,15 @@ pub struct Compiled {
     /// Nodes whose filter may differ from what was last asked for.
     touched: Bits,
     touched_rules: Bits,
+    touched_ssh: Bits,
+}
+
+/// The aliases in a rule.
+#[derive(Debug)]
+struct Plan {
+    from: Bits,
+    to: Bits,
+    via: Bits,
 }
 
 /// Whether there are rules at all.
@@ -59,7 +72,8 @@ pub enum RouteUse {
     No,
     /// Through whichever router is the primary one for it.
     Primary,
-    /// Through this peer, whoever is the primary router.
+    /// Through one of the peers of which this is said, whoever is the primary router: the primary
+    /// one if it is among them, else the first that is there. An exit node is offered in any case.
     Steered,
 }
 
@@ -80,13 +94,18 @@ impl Compiled {
     pub fn new(policy: Rc<Policy>, people: &[Person<'_>]) -> Result<Self, Error> {
         let mut compiled = Self::empty(policy, Mode::Rules);
         let policy = Rc::clone(&compiled.policy);
-        compiled.masks = (policy.rules.iter())
+        compiled.plans = (policy.rules.iter())
             .map(|rule| {
                 let sources = policy.table.sources.get(rule.source);
-                let sources = sources.into_iter().flatten().copied().collect();
-                (sources, rule.targets.iter().map(|target| target.alias).collect())
+                Plan {
+                    from: sources.into_iter().flatten().copied().collect(),
+                    to: rule.targets.iter().map(|target| target.alias).collect(),
+                    via: rule.via.iter().copied().collect(),
+                }
             })
             .collect();
+        let via = policy.rules.iter().enumerate().filter(|(_, rule)| !rule.via.is_empty());
+        compiled.via_rules = via.map(|(place, _)| place).collect();
         let identities = policy.table.aliases.iter().enumerate().filter(|(_, a)| a.is_identity());
         compiled.identities = identities.map(|(place, _)| place).collect();
         let own = policy.rules.iter().enumerate().filter(|(_, rule)| rule.own.is_some());
@@ -102,15 +121,17 @@ impl Compiled {
             mode,
             people: People::default(),
             users: Vec::new(),
-            masks: Vec::new(),
+            plans: Vec::new(),
             identities: Bits::default(),
             own_rules: Bits::default(),
+            via_rules: Bits::default(),
             nodes: Vec::new(),
             places: BTreeMap::new(),
             subnets: BTreeMap::new(),
             cache: RefCell::default(),
             touched: Bits::default(),
             touched_rules: Bits::default(),
+            touched_ssh: Bits::default(),
         }
     }
 
@@ -131,13 +152,16 @@ impl Compiled {
         let people = People::new(people);
         let mut users = Vec::with_capacity(self.policy.table.aliases.len());
         for alias in &self.policy.table.aliases {
-            users.push(people.users(alias, &self.policy.names).map_err(unplaced)?);
+            let place = self.policy.table.places.get(users.len()).copied().unwrap_or_default();
+            let located = |message| Error::at(place, message);
+            users.push(people.users(alias, &self.policy.names).map_err(located)?);
         }
         // Owners and approvers are asked for seldom and are resolved then, but a name that means
         // two users is refused now.
         let owners = self.policy.owners.iter().flat_map(|(_, owners)| owners);
         let approvers = self.policy.approvers.iter().flat_map(|(_, approvers)| approvers);
         for alias in owners.chain(approvers).chain(&self.policy.exit_approvers) {
+            let unplaced = |message| Error::at(Default::default(), message);
             people.users(alias, &self.policy.names).map_err(unplaced)?;
         }
         let changed = self.users != users;
@@ -203,10 +227,19 @@ impl Compiled {
             return RouteUse::No;
         };
         // A router also gets the routes that it shares, so that it can stand back for the primary.
-        let usable = self.mode == Mode::Open
-            || peer.through.get(place).is_some_and(|through| viewer.all.meets(through))
-            || (self.meet(viewer, peer) && !route.is_exit() && viewer.routes.contains(route));
-        if usable { RouteUse::Primary } else { RouteUse::No }
+        let shared = !route.is_exit() && viewer.routes.contains(route);
+        if self.mode == Mode::Open || (shared && self.meet(viewer, peer)) {
+            return RouteUse::Primary;
+        }
+        let Some(through) = peer.through.get(place) else { return RouteUse::No };
+        let onward = viewer.all.from.and(&through.to);
+        if onward.exceeds(&self.via_rules) || through.from.meets(&viewer.all.to) {
+            RouteUse::Primary
+        } else if onward.meets(&self.via_rules) {
+            RouteUse::Steered
+        } else {
+            RouteUse::No
+        }
     }
 
     /// The packet filter of a node; empty for one that is not known.
@@ -214,17 +247,37 @@ impl Compiled {
         self.cache.borrow_mut().filter(self, self.places.get(&id).copied())
     }
 
-    /// The nodes whose filter may have changed since this was last asked.
+    /// The nodes whose filter, SSH policy or attributes may have changed since this was last asked.
     pub fn touched(&mut self) -> Vec<u64> {
         let rules = std::mem::take(&mut self.touched_rules);
         let places = std::mem::take(&mut self.touched);
+        let logins = std::mem::take(&mut self.touched_ssh);
+        let logins: Vec<&SshRule> =
+            logins.iter().filter_map(|place| self.policy.ssh.get(place)).collect();
         let own = rules.meets(&self.own_rules);
         let concerned = |(place, node): (usize, &Option<Node>)| {
             let node = node.as_ref()?;
             let by_rule = rules.meets(&node.all.to) || (own && node.user.is_some());
-            (places.has(place) || by_rule).then_some(node.id)
+            let by_login = logins.iter().any(|rule| self.concerns(rule, node));
+            (places.has(place) || by_rule || by_login).then_some(node.id)
         };
         self.nodes.iter().enumerate().filter_map(concerned).collect()
+    }
+
+    /// The aliases that a node is in, or would be.
+    pub(super) fn aliases_of(&self, subject: &Subject<'_>) -> Bits {
+        self.aliases(&Node::new(subject))
+    }
+
+    pub(super) fn aliases(&self, node: &Node) -> Bits {
+        let aliases = self.policy.table.aliases.iter().enumerate();
+        aliases.filter(|(at, alias)| self.holds(*at, alias, node)).map(|(at, _)| at).collect()
+    }
+
+    /// Whether a node is in a list of the table's sources.
+    pub(super) fn in_source(&self, source: usize, node: &Node) -> bool {
+        let aliases = self.policy.table.sources.get(source);
+        aliases.into_iter().flatten().any(|alias| node.aliases.has(*alias))
     }
 
     pub(super) fn node(&self, id: u64) -> Option<&Node> {
@@ -251,12 +304,11 @@ impl Compiled {
     fn classify(&mut self, place: usize) {
         let Some(mut node) = self.nodes.get_mut(place).and_then(Option::take) else { return };
         let before = std::mem::take(&mut node.aliases);
-        let aliases = self.policy.table.aliases.iter().enumerate();
-        node.aliases =
-            aliases.filter(|(at, a)| self.holds(*at, a, &node)).map(|(at, _)| at).collect();
-        node.own = self.reach(&node.aliases, &node.aliases);
+        node.aliases = self.aliases(&node);
+        node.own = self.reach(&node.aliases, &node.aliases, None);
         node.all = node.own.clone();
-        node.through = node.routes.iter().map(|route| self.route_reach(route)).collect();
+        let through = node.routes.iter().map(|route| self.route_reach(route, &node.aliases));
+        node.through = through.collect();
         let Node { through, all, .. } = &mut node;
         through.iter().for_each(|reach| all.join(reach));
         self.stale(&before.and(&self.identities));
@@ -271,11 +323,17 @@ impl Compiled {
     fn holds(&self, at: usize, alias: &Alias, node: &Node) -> bool {
         match alias {
             Alias::All | Alias::Danger => true,
+            Alias::Wild if node.is_stranger => {
+                node.addresses().any(|address| probe::is_behind(address, &self.subnets))
+            }
             Alias::Wild => node.addresses().any(range::in_tailnet),
-            Alias::Internet | Alias::Own => false,
-            Alias::Member => node.tags.is_empty(),
+            Alias::Internet => {
+                node.is_stranger && node.addresses().any(|a| range::in_internet(&Prefix::single(a)))
+            }
+            Alias::Own => false,
+            Alias::Member => node.tags.is_empty() && !node.is_stranger,
             Alias::Tagged => !node.tags.is_empty(),
-            Alias::User(_) | Alias::Domain(_) | Alias::Group(_) => {
+            Alias::User(_) | Alias::Domain(_) | Alias::Group(_) | Alias::Admin | Alias::Owner => {
                 let users = self.users.get(at);
                 node.user.is_some_and(|user| users.is_some_and(|u| u.binary_search(&user).is_ok()))
             }
@@ -284,8 +342,9 @@ impl Compiled {
         }
     }
 
-    /// The rules that concern a route, from what lies behind it and to it.
-    fn route_reach(&self, route: &Prefix) -> Reach {
+    /// The rules that concern a route of a router that is in some aliases: from what lies behind
+    /// it and to it.
+    fn route_reach(&self, route: &Prefix, router: &Bits) -> Reach {
         let aliases = self.policy.table.aliases.iter().enumerate();
         if route.is_exit() {
             let to = aliases.filter(|(_, alias)| match alias {
@@ -293,7 +352,7 @@ impl Compiled {
                 Alias::Prefix(prefix) => route.covers(prefix) && range::in_internet(prefix),
                 _ => false,
             });
-            return self.reach(&Bits::default(), &to.map(|(at, _)| at).collect());
+            return self.reach(&Bits::default(), &to.map(|(at, _)| at).collect(), Some(router));
         }
         let both = aliases.filter(|(_, alias)| match alias {
             Alias::All | Alias::Wild | Alias::Danger => true,
@@ -301,27 +360,38 @@ impl Compiled {
             _ => false,
         });
         let both = both.map(|(at, _)| at).collect();
-        self.reach(&both, &both)
+        self.reach(&both, &both, Some(router))
     }
 
-    /// The rules with these aliases as source and as destination.
-    fn reach(&self, from: &Bits, to: &Bits) -> Reach {
-        let masks = || self.masks.iter().enumerate();
+    /// The rules with these aliases as source and as destination. Those that lead through certain
+    /// routers have none but routes of such a router as destination.
+    fn reach(&self, from: &Bits, to: &Bits, router: Option<&Bits>) -> Reach {
+        let plans = || self.plans.iter().enumerate();
+        let leads = |place: usize, plan: &Plan| {
+            !self.via_rules.has(place) || router.is_some_and(|router| plan.via.meets(router))
+        };
+        let to = plans().filter(|(place, plan)| plan.to.meets(to) && leads(*place, plan));
         Reach {
-            from: masks().filter(|(_, (mask, _))| mask.meets(from)).map(|(at, _)| at).collect(),
-            to: masks().filter(|(_, (_, mask))| mask.meets(to)).map(|(at, _)| at).collect(),
+            from: plans().filter(|(_, plan)| plan.from.meets(from)).map(|(at, _)| at).collect(),
+            to: to.map(|(at, _)| at).collect(),
         }
     }
 
     /// Marks the rules with a source among these aliases: their lists of sources have changed.
     fn stale(&mut self, aliases: &Bits) {
         let cache = self.cache.get_mut();
-        for (place, (mask, _)) in self.masks.iter().enumerate() {
-            if mask.meets(aliases) {
+        for (place, plan) in self.plans.iter().enumerate() {
+            if plan.from.meets(aliases) {
                 self.touched_rules.set(place, true);
                 if let Some(rule) = self.policy.rules.get(place) {
                     cache.forget(rule.source);
                 }
+            }
+        }
+        for (place, rule) in self.policy.ssh.iter().enumerate() {
+            let mut sources = self.policy.table.sources.get(rule.source).into_iter().flatten();
+            if sources.any(|alias| aliases.has(*alias)) {
+                self.touched_ssh.set(place, true);
             }
         }
     }
@@ -342,8 +412,4 @@ impl Compiled {
             self.stale(&wild.collect());
         }
     }
-}
-
-fn unplaced(message: String) -> Error {
-    Error { line: 0, column: 0, path: String::new(), message }
 }

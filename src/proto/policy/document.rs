@@ -6,15 +6,18 @@ use crate::wire::hujson;
 use crate::wire::prefix::Prefix;
 
 use super::alias::{self, Alias, Group, Names, Role};
+use super::attribute::{self, Grant};
 use super::error::{Error, Fault};
-use super::rule::{self, Rule};
+use super::rule::{Reader, Rule};
+use super::ssh::SshRule;
+use super::trial::{SshTrial, Trial};
 use super::walk::At;
 
 /// The longest text that is read as a policy. The hosted service stops at about half of it.
 pub const MAX_TEXT: usize = 2 << 20;
 
 /// The members that are understood.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 14] = [
     "groups",
     "hosts",
     "tagOwners",
@@ -22,16 +25,18 @@ const KNOWN: [&str; 12] = [
     "grants",
     "autoApprovers",
     "randomizeClientPort",
+    "disableIPv4",
     "nodeAttrs",
     "ssh",
     "tests",
     "sshTests",
     "postures",
+    "ipsets",
 ];
 
-/// The members that are not acted on yet. A rule that is ignored is an open door, so a document
-/// that has one of them is refused.
-const UNSUPPORTED: [&str; 5] = ["nodeAttrs", "ssh", "tests", "sshTests", "postures"];
+/// The members that are not acted on. A rule that is ignored is an open door, so a document that
+/// has one of them is refused.
+const UNSUPPORTED: [&str; 2] = ["postures", "ipsets"];
 
 /// A checked policy, which does not know yet which users and nodes there are.
 #[derive(Debug, Default)]
@@ -43,13 +48,22 @@ pub struct Policy {
     pub(super) exit_approvers: Vec<Alias>,
     pub(super) rules: Vec<Rule>,
     pub(super) table: Table,
-    pub(super) randomize_client_port: bool,
+    pub(super) ssh: Vec<SshRule>,
+    pub(super) attributes: Vec<Grant>,
+    pub(super) trials: Vec<Trial>,
+    pub(super) ssh_trials: Vec<SshTrial>,
 }
+
+/// A place in the text: line and column, from 1.
+pub(super) type Place = (u32, u32);
 
 /// The aliases and sources of all rules, each kept once.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) aliases: Vec<Alias>,
+    /// Where each of them stands first; offsets, while the document is read, are in `offsets`.
+    pub(super) places: Vec<Place>,
+    offsets: Vec<usize>,
     /// Lists of places in `aliases`, sorted.
     pub(super) sources: Vec<Vec<usize>>,
     alias_places: BTreeMap<Alias, usize>,
@@ -57,15 +71,18 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn alias(&mut self, alias: Alias) -> usize {
+    /// The place of an alias, which stands at an offset of the text.
+    pub(super) fn alias(&mut self, alias: Alias, offset: usize) -> usize {
         let next = self.aliases.len();
         let place = *self.alias_places.entry(alias.clone()).or_insert(next);
         if place == next {
             self.aliases.push(alias);
+            self.offsets.push(offset);
         }
         place
     }
 
+    /// The place of a list of aliases.
     pub(super) fn source(&mut self, mut aliases: Vec<usize>) -> usize {
         aliases.sort_unstable();
         aliases.dedup();
@@ -96,17 +113,49 @@ impl Policy {
         // Blanking replaces whole comments by spaces, so it can't split a character.
         let json = String::from_utf8_lossy(&bytes);
         let value = hujson::parse(&json).map_err(fault)?;
-        read(&At::root(&value)).map_err(|fault| fault.locate(text))
+        let mut policy = read(&At::root(&value)).map_err(|fault| fault.locate(text))?;
+        policy.locate(&hujson::Lines::new(text));
+        Ok(policy)
     }
 
     /// Whether the tag is one that nodes can have.
     pub fn defines_tag(&self, tag: &str) -> bool {
         self.names.tags.iter().any(|known| known == tag)
     }
+}
 
-    /// Whether every client is to choose its port at random (`randomizeClientPort`).
-    pub fn randomizes_client_port(&self) -> bool {
-        self.randomize_client_port
+impl Policy {
+    /// The email domains that it names, and where.
+    pub(super) fn domains(&self) -> impl Iterator<Item = (&str, Place)> {
+        let aliases = self.table.aliases.iter().zip(&self.table.places);
+        let aliases = aliases.filter_map(|(alias, place)| match alias {
+            Alias::Domain(domain) => Some((domain.as_str(), *place)),
+            _ => None,
+        });
+        let logins = self.ssh.iter().flat_map(|rule| {
+            let place = (rule.origin.line, 1);
+            rule.logins.domains.iter().map(move |domain| (domain.as_str(), place))
+        });
+        aliases.chain(logins)
+    }
+
+    /// Turns offsets into lines, and drops what only reading needs.
+    fn locate(&mut self, lines: &hujson::Lines<'_>) {
+        let table = &mut self.table;
+        table.places = table.offsets.iter().map(|offset| lines.position(*offset)).collect();
+        table.offsets = Vec::new();
+        table.alias_places = BTreeMap::new();
+        table.source_places = BTreeMap::new();
+        let rules = self.rules.iter_mut().map(|rule| &mut rule.origin);
+        for origin in rules.chain(self.ssh.iter_mut().map(|rule| &mut rule.origin)) {
+            if !origin.section.is_empty() {
+                origin.line = lines.position(origin.offset).0;
+            }
+        }
+        let spots = self.trials.iter_mut().flat_map(Trial::spots);
+        for spot in spots.chain(self.ssh_trials.iter_mut().flat_map(SshTrial::spots)) {
+            spot.place = lines.position(spot.offset);
+        }
     }
 }
 
@@ -117,7 +166,7 @@ fn read(root: &At<'_>) -> Result<Policy, Fault> {
     root.only(&KNOWN)?;
     for name in UNSUPPORTED {
         if let Some(at) = root.member(name)? {
-            return Err(at.fault(format!("\"{name}\" is not supported yet; remove it")));
+            return Err(at.fault(format!("\"{name}\" is not supported; remove it")));
         }
     }
     let mut policy = Policy::default();
@@ -128,24 +177,63 @@ fn read(root: &At<'_>) -> Result<Policy, Fault> {
     if let Some(at) = root.member("autoApprovers")? {
         approvers(&at, &mut policy)?;
     }
-    if let Some(at) = root.member("randomizeClientPort")? {
-        policy.randomize_client_port = at.boolean()?;
+    rules(root, &mut policy)?;
+    if let Some(at) = root.member("ssh")? {
+        for (index, at) in at.items()?.enumerate() {
+            let rule = SshRule::read(&at, index, &policy.names, &mut policy.table)?;
+            policy.ssh.push(rule);
+        }
     }
+    attributes(root, &mut policy)?;
+    if let Some(at) = root.member("tests")? {
+        let trial = |at: At<'_>| Trial::read(&at, &policy.names);
+        policy.trials = at.items()?.map(trial).collect::<Result<_, _>>()?;
+    }
+    if let Some(at) = root.member("sshTests")? {
+        let trial = |at: At<'_>| SshTrial::read(&at, &policy.names);
+        policy.ssh_trials = at.items()?.map(trial).collect::<Result<_, _>>()?;
+    }
+    Ok(policy)
+}
+
+fn rules(root: &At<'_>, policy: &mut Policy) -> Result<(), Fault> {
+    let Policy { names, table, rules, .. } = policy;
+    let mut reader = Reader { names, table, rules };
     let (acls, grants) = (root.member("acls")?, root.member("grants")?);
     if let Some(at) = &acls {
         for (index, at) in at.items()?.enumerate() {
-            rule::acl(&at, index, &policy.names, &mut policy.table, &mut policy.rules)?;
+            reader.acl(&at, index)?;
         }
     }
     if let Some(at) = &grants {
         for (index, at) in at.items()?.enumerate() {
-            rule::grant(&at, index, &policy.names, &mut policy.table, &mut policy.rules)?;
+            reader.grant(&at, index)?;
         }
     }
     if acls.is_none() && grants.is_none() {
-        policy.rules.push(rule::default(&mut policy.table));
+        reader.default();
     }
-    Ok(policy)
+    Ok(())
+}
+
+fn attributes(root: &At<'_>, policy: &mut Policy) -> Result<(), Fault> {
+    let everywhere = [
+        ("randomizeClientPort", attribute::RANDOMIZE_CLIENT_PORT),
+        ("disableIPv4", attribute::DISABLE_IPV4),
+    ];
+    for (name, attribute) in everywhere {
+        if let Some(at) = root.member(name)?
+            && at.boolean()?
+        {
+            policy.attributes.push(Grant::everywhere(attribute));
+        }
+    }
+    if let Some(at) = root.member("nodeAttrs")? {
+        for at in at.items()? {
+            policy.attributes.push(Grant::read(&at, &policy.names, &mut policy.table)?);
+        }
+    }
+    Ok(())
 }
 
 fn hosts(root: &At<'_>) -> Result<Vec<(String, Prefix)>, Fault> {

@@ -17,6 +17,13 @@ pub struct Error {
     pub message: String,
 }
 
+impl Error {
+    /// An error at a line and column; 0 where there is none.
+    pub(super) fn at((line, column): (u32, u32), message: String) -> Self {
+        Self { line, column, path: String::new(), message }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line > 0 {

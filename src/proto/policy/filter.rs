@@ -23,6 +23,8 @@ pub(super) struct FilterRule {
     pub(super) sources: Rc<[u8]>,
     pub(super) protocols: Vec<u8>,
     pub(super) destinations: Vec<(Destination, Ports)>,
+    /// The capabilities that it grants on the destinations, instead of letting packets in.
+    pub(super) caps: Option<Rc<[u8]>>,
 }
 
 /// Where a rule lets packets go.
@@ -41,7 +43,8 @@ impl Filter {
     pub fn allow_all() -> Self {
         let destinations = vec![(Destination::All, Ports::ALL)];
         let sources = Rc::from(&b"[\"*\"]"[..]);
-        Self { rules: vec![FilterRule { sources, protocols: Vec::new(), destinations }] }
+        let rule = FilterRule { sources, protocols: Vec::new(), destinations, caps: None };
+        Self { rules: vec![rule] }
     }
 
     /// Whether it lets nothing in.
@@ -50,7 +53,7 @@ impl Filter {
     }
 
     /// Writes it as JSON, an array of `FilterRule`, to the end of `out`. No string in it has an
-    /// escape.
+    /// escape, unless one in a granted capability's values needs it.
     pub fn render(&self, out: &mut Vec<u8>) {
         let mut json = Json::new(out);
         json.open('[');
@@ -63,17 +66,38 @@ impl Filter {
                 }
                 json.close(']');
             }
-            json.key("DstPorts").open('[');
-            for (destination, ports) in &rule.destinations {
-                json.open('{').key("IP");
-                destination.render(&mut json);
-                json.key("Ports").open('{').key("First").int(i64::from(ports.first));
-                json.key("Last").int(i64::from(ports.last)).close('}').close('}');
+            match &rule.caps {
+                None => render_ports(&rule.destinations, &mut json),
+                Some(caps) => render_caps(&rule.destinations, caps, &mut json),
             }
-            json.close(']').close('}');
+            json.close('}');
         }
         json.close(']');
     }
+}
+
+fn render_ports(destinations: &[(Destination, Ports)], json: &mut Json<'_>) {
+    json.key("DstPorts").open('[');
+    for (destination, ports) in destinations {
+        json.open('{').key("IP");
+        destination.render(json);
+        json.key("Ports").open('{').key("First").int(i64::from(ports.first));
+        json.key("Last").int(i64::from(ports.last)).close('}').close('}');
+    }
+    json.close(']');
+}
+
+fn render_caps(destinations: &[(Destination, Ports)], caps: &[u8], json: &mut Json<'_>) {
+    json.key("CapGrant").open('[').open('{').key("Dsts").open('[');
+    for (destination, _) in destinations {
+        match destination {
+            Destination::V4(address) => json.display(&Prefix::single((*address).into())),
+            Destination::V6(address) => json.display(&Prefix::single((*address).into())),
+            // Capabilities are granted on a node's own addresses only.
+            _ => continue,
+        };
+    }
+    json.close(']').key("CapMap").raw(caps).close('}').close(']');
 }
 
 impl Destination {

@@ -5,17 +5,21 @@
 //! the tailnet policy file") as far as a server of one's own can have it.
 
 mod alias;
+mod attribute;
 mod bits;
 mod compiled;
 mod document;
 mod error;
 mod filter;
 mod ports;
+mod probe;
 mod range;
 mod rule;
 mod source;
+mod ssh;
 mod subject;
 mod tag;
+mod trial;
 mod walk;
 
 pub use compiled::{Compiled, RouteUse};
@@ -23,7 +27,10 @@ pub use document::{MAX_TEXT, Policy};
 pub use error::Error;
 pub use filter::Filter;
 pub use ports::Ports;
-pub use subject::{Person, Subject};
+pub use probe::Explanation;
+pub use rule::Origin;
+pub use ssh::SshAction;
+pub use subject::{Person, Standing, Subject};
 
 #[cfg(test)]
 mod tests;

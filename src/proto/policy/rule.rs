@@ -1,6 +1,10 @@
 //! Access rules: `acls` and `grants`.
 
 use std::net::IpAddr;
+use std::rc::Rc;
+
+use crate::wire::hujson::Kind;
+use crate::wire::json::Json;
 
 use super::alias::{Alias, Names, Role};
 use super::document::Table;
@@ -14,7 +18,6 @@ use super::walk::At;
 #[derive(Debug)]
 pub(super) struct Rule {
     /// Where it comes from.
-    #[expect(dead_code, reason = "what tells an administrator which rule it was reads it")]
     pub(super) origin: Origin,
     /// Who may, as a place in the table's sources.
     pub(super) source: usize,
@@ -24,6 +27,11 @@ pub(super) struct Rule {
     pub(super) own: Option<Vec<Ports>>,
     /// Protocol numbers; empty is the clients' default: TCP, UDP and ICMP.
     pub(super) protocols: Vec<u8>,
+    /// The capabilities that it grants, as a JSON object, if it is not about packets.
+    pub(super) caps: Option<Rc<[u8]>>,
+    /// The tags of the routers that lead there, as places in the table's aliases. If there are
+    /// any, only what lies behind these routers is meant.
+    pub(super) via: Vec<usize>,
 }
 
 /// Nodes or addresses that may be reached, and on which ports.
@@ -31,147 +39,314 @@ pub(super) struct Rule {
 pub(super) struct Target {
     /// A place in the table's aliases.
     pub(super) alias: usize,
-    /// The ports.
+    /// The ports; none where a capability is granted.
     pub(super) ports: Vec<Ports>,
 }
 
 /// Which rule of the document it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    /// `acls` or `grants`; empty for the rule that stands for the absence of both.
-    pub(super) section: &'static str,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// `acls`, `grants` or `ssh`; empty for the rule that stands for the absence of both.
+    pub section: &'static str,
     /// From 0.
-    pub(super) index: usize,
-    /// Where it starts in the text.
+    pub index: usize,
+    /// The line that it starts in, from 1.
+    pub line: u32,
     pub(super) offset: usize,
 }
 
-/// The rule of a document without `acls` and `grants`: everybody may reach everything.
-pub(super) fn default(table: &mut Table) -> Rule {
-    let wild = table.alias(Alias::Wild);
-    let all = table.alias(Alias::All);
-    Rule {
-        origin: Origin { section: "", index: 0, offset: 0 },
-        source: table.source(vec![wild]),
-        targets: vec![Target { alias: all, ports: vec![Ports::ALL] }],
-        own: None,
-        protocols: Vec::new(),
+impl Origin {
+    pub(super) fn new(section: &'static str, index: usize, at: &At<'_>) -> Self {
+        Self { section, index, line: 0, offset: at.offset() }
     }
 }
 
-/// Reads a member of `acls`.
-pub(super) fn acl(
-    at: &At<'_>,
-    index: usize,
-    names: &Names,
-    table: &mut Table,
-    rules: &mut Vec<Rule>,
-) -> Result<(), Fault> {
-    at.only(&["action", "proto", "src", "dst", "users", "ports", "srcPosture"])?;
-    for old in ["users", "ports", "srcPosture"] {
-        if let Some(at) = at.member(old)? {
-            return Err(at.fault(format!("\"{old}\" is not supported; use src and dst")));
-        }
-    }
-    let origin = Origin { section: "acls", index, offset: at.offset() };
-    match at.member("action")? {
-        Some(action) if action.text()? == "accept" => {}
-        Some(action) => {
-            let text = action.text()?;
-            return Err(
-                action.fault(format!("invalid ACL action \"{text}\"; only accept is possible"))
-            );
-        }
-        None => return Err(at.fault("invalid ACL action: action must be \"accept\"")),
-    }
-    let protocols = match at.member("proto")? {
-        Some(proto) => ports::protocols(proto.text()?).map_err(|m| proto.fault(m))?,
-        None => Vec::new(),
-    };
-    let (source, aliases) = sources(at, names, table)?;
-    let mut targets = Vec::new();
-    let mut own = None;
-    if let Some(list) = at.member("dst")? {
-        for at in list.items()? {
-            let text = at.text()?;
-            let (host, port) = split(text).map_err(|m| at.fault(m))?;
-            let alias = names.alias(&at, host, Role::Destination)?;
-            let ports = ports::ports(port).map_err(|m| at.fault(format!("dst=\"{text}\": {m}")))?;
-            ports::fit(&protocols, &ports).map_err(|m| at.fault(m))?;
-            if alias == Alias::Own {
-                own_sources(&at, &aliases, true)?;
-                own.get_or_insert_with(Vec::new).extend(ports);
-            } else {
-                targets.push(Target { alias: table.alias(alias), ports });
-            }
-        }
-    }
-    if !targets.is_empty() {
-        rules.push(Rule { origin, source, targets, own: None, protocols: protocols.clone() });
-    }
-    if own.is_some() {
-        rules.push(Rule { origin, source, targets: Vec::new(), own, protocols });
-    }
-    Ok(())
-}
-
-/// Reads a member of `grants`.
-pub(super) fn grant(
-    at: &At<'_>,
-    index: usize,
-    names: &Names,
-    table: &mut Table,
-    rules: &mut Vec<Rule>,
-) -> Result<(), Fault> {
-    at.only(&["src", "dst", "ip", "app", "via", "srcPosture"])?;
-    for later in ["app", "via", "srcPosture"] {
-        if let Some(at) = at.member(later)? {
-            return Err(at.fault(format!("\"{later}\" is not supported yet; remove it")));
-        }
-    }
-    let origin = Origin { section: "grants", index, offset: at.offset() };
-    let (source, aliases) = sources(at, names, table)?;
-    let accesses = accesses(at)?;
-    if accesses.is_empty() {
-        return Err(at.fault("ip and app can not both be empty"));
-    }
-    let mut targets = Vec::new();
-    let mut own = false;
-    if let Some(list) = at.member("dst")? {
-        for at in list.items()? {
-            let text = at.text()?;
-            let alias = names.alias(&at, text, Role::Destination)?;
-            match alias {
-                Alias::Own => {
-                    own_sources(&at, &aliases, false)?;
-                    own = true;
-                }
-                Alias::Prefix(prefix) if prefix.is_exit() => {
-                    return Err(at.fault(format!(
-                        "dst \"{text}\": to allow all IP addresses, use \"*\" or \"autogroup:internet\""
-                    )));
-                }
-                _ => targets.push(table.alias(alias)),
-            }
-        }
-    }
-    for (protocols, ports) in accesses {
-        if !targets.is_empty() {
-            let target = |alias: &usize| Target { alias: *alias, ports: ports.clone() };
-            let targets = targets.iter().map(target).collect();
-            let protocols = protocols.clone();
-            rules.push(Rule { origin, source, targets, own: None, protocols });
-        }
-        if own {
-            let own = Some(ports);
-            rules.push(Rule { origin, source, targets: Vec::new(), own, protocols });
-        }
-    }
-    Ok(())
+/// What rules are read with and into.
+pub(super) struct Reader<'a> {
+    pub(super) names: &'a Names,
+    pub(super) table: &'a mut Table,
+    pub(super) rules: &'a mut Vec<Rule>,
 }
 
 /// Protocol numbers and the ports that go with them.
 type Access = (Vec<u8>, Vec<Ports>);
+
+impl Reader<'_> {
+    /// The rule of a document without `acls` and `grants`: everybody may reach everything.
+    pub(super) fn default(&mut self) {
+        let wild = self.table.alias(Alias::Wild, 0);
+        let all = self.table.alias(Alias::All, 0);
+        let source = self.table.source(vec![wild]);
+        let target = Target { alias: all, ports: vec![Ports::ALL] };
+        self.rules.push(Rule::new(Origin::default(), source, vec![target]));
+    }
+
+    /// Reads a member of `acls`.
+    pub(super) fn acl(&mut self, at: &At<'_>, index: usize) -> Result<(), Fault> {
+        at.only(&["action", "proto", "src", "dst", "users", "ports", "srcPosture"])?;
+        for old in ["users", "ports"] {
+            if let Some(at) = at.member(old)? {
+                return Err(at.fault(format!("\"{old}\" is not supported; use src and dst")));
+            }
+        }
+        no_posture(at)?;
+        let origin = Origin::new("acls", index, at);
+        accept(at)?;
+        let protocols = match at.member("proto")? {
+            Some(proto) => ports::protocols(proto.text()?).map_err(|m| proto.fault(m))?,
+            None => Vec::new(),
+        };
+        let (source, aliases) = self.sources(at)?;
+        let mut targets = Vec::new();
+        let mut own = None;
+        if let Some(list) = at.member("dst")? {
+            for at in list.items()? {
+                let text = at.text()?;
+                let (host, port) = split(text).map_err(|m| at.fault(m))?;
+                let alias = self.names.alias(&at, host, Role::Destination)?;
+                let ports = ports::ports(port);
+                let ports = ports.map_err(|m| at.fault(format!("dst=\"{text}\": {m}")))?;
+                ports::fit(&protocols, &ports).map_err(|m| at.fault(m))?;
+                if alias == Alias::Own {
+                    own_sources(&at, &aliases, true)?;
+                    own.get_or_insert_with(Vec::new).extend(ports);
+                } else {
+                    targets.push(Target { alias: self.table.alias(alias, at.offset()), ports });
+                }
+            }
+        }
+        if !targets.is_empty() {
+            let protocols = protocols.clone();
+            self.rules.push(Rule { protocols, ..Rule::new(origin, source, targets) });
+        }
+        if own.is_some() {
+            self.rules.push(Rule { own, protocols, ..Rule::new(origin, source, Vec::new()) });
+        }
+        Ok(())
+    }
+
+    /// Reads a member of `grants`.
+    pub(super) fn grant(&mut self, at: &At<'_>, index: usize) -> Result<(), Fault> {
+        at.only(&["src", "dst", "ip", "app", "via", "srcPosture"])?;
+        no_posture(at)?;
+        let origin = Origin::new("grants", index, at);
+        let (source, aliases) = self.sources(at)?;
+        let accesses = accesses(at)?;
+        let app = at.member("app")?;
+        let app = app.as_ref().map(App::read).transpose()?.unwrap_or_default();
+        if accesses.is_empty() && app.caps.is_none() {
+            return Err(at.fault("ip and app can not both be empty"));
+        }
+        let via = self.via(at)?;
+        let (targets, own) = self.grant_targets(at, &aliases, app.caps.is_some())?;
+        let base = Rule { via, ..Rule::new(origin, source, Vec::new()) };
+        for (protocols, ports) in accesses {
+            let rule = Rule { protocols, ..base.copy() };
+            self.push(rule, &targets, own, &ports);
+        }
+        if let Some(caps) = app.caps {
+            self.push(Rule { caps: Some(caps), ..base.copy() }, &targets, own, &[]);
+        }
+        for cap in app.companions {
+            self.companion(&base, cap, &targets, own);
+        }
+        Ok(())
+    }
+
+    /// Adds a rule for the destinations, and one for a user's own nodes if `own`.
+    fn push(&mut self, rule: Rule, targets: &[usize], own: bool, ports: &[Ports]) {
+        if !targets.is_empty() {
+            let target = |alias: &usize| Target { alias: *alias, ports: ports.to_vec() };
+            let targets = targets.iter().map(target).collect();
+            self.rules.push(Rule { targets, ..rule.copy() });
+        }
+        if own {
+            self.rules.push(Rule { own: Some(ports.to_vec()), ..rule });
+        }
+    }
+
+    /// Adds the rule for the way back: what some capabilities need on the side of the source.
+    fn companion(&mut self, base: &Rule, cap: &str, targets: &[usize], own: bool) {
+        let mut caps = Vec::new();
+        Json::new(&mut caps).open('{').key(cap).null().close('}');
+        let mut rule = Rule { caps: Some(caps.into()), ..base.copy() };
+        if own {
+            self.rules.push(Rule { own: Some(Vec::new()), ..rule.copy() });
+        }
+        if targets.is_empty() {
+            return;
+        }
+        let turned = |table: &mut Table, alias: usize, from: &[Alias], to: Alias| match table
+            .aliases
+            .get(alias)
+        {
+            Some(found) if from.contains(found) => table.alias(to, 0),
+            _ => alias,
+        };
+        let table = &mut *self.table;
+        let back = table.sources.get(base.source).cloned().unwrap_or_default();
+        let back =
+            back.into_iter().map(|at| turned(table, at, &[Alias::Wild, Alias::Danger], Alias::All));
+        rule.targets = back.map(|alias| Target { alias, ports: Vec::new() }).collect();
+        let sources =
+            targets.iter().map(|at| turned(table, *at, &[Alias::All], Alias::Wild)).collect();
+        rule.source = table.source(sources);
+        self.rules.push(rule);
+    }
+
+    fn grant_targets(
+        &mut self,
+        at: &At<'_>,
+        sources: &[Alias],
+        app: bool,
+    ) -> Result<(Vec<usize>, bool), Fault> {
+        let mut targets = Vec::new();
+        let mut own = false;
+        let Some(list) = at.member("dst")? else { return Ok((targets, own)) };
+        for at in list.items()? {
+            let text = at.text()?;
+            let alias = self.names.alias(&at, text, Role::Destination)?;
+            match alias {
+                Alias::Own => {
+                    own_sources(&at, sources, false)?;
+                    own = true;
+                }
+                Alias::Internet if app => {
+                    return Err(at.fault("cannot use app grants with autogroup:internet"));
+                }
+                Alias::Prefix(prefix) if prefix.is_exit() => {
+                    return Err(at.fault(format!(
+                        "dst \"{text}\": to allow all IP addresses, use \"*\" or \
+                         \"autogroup:internet\""
+                    )));
+                }
+                _ => targets.push(self.table.alias(alias, at.offset())),
+            }
+        }
+        Ok((targets, own))
+    }
+
+    fn via(&mut self, at: &At<'_>) -> Result<Vec<usize>, Fault> {
+        let Some(list) = at.member("via")? else { return Ok(Vec::new()) };
+        let mut via = Vec::new();
+        for at in list.items()? {
+            let text = at.text()?;
+            if !text.starts_with("tag:") {
+                return Err(at.fault(format!("via can only be a tag, not \"{text}\"")));
+            }
+            let alias = self.names.alias(&at, text, Role::Destination)?;
+            via.push(self.table.alias(alias, at.offset()));
+        }
+        Ok(via)
+    }
+
+    fn sources(&mut self, at: &At<'_>) -> Result<(usize, Vec<Alias>), Fault> {
+        let mut aliases = Vec::new();
+        let mut places = Vec::new();
+        if let Some(list) = at.member("src")? {
+            for at in list.items()? {
+                let alias = self.names.alias(&at, at.text()?, Role::Source)?;
+                places.push(self.table.alias(alias.clone(), at.offset()));
+                aliases.push(alias);
+            }
+        }
+        Ok((self.table.source(places), aliases))
+    }
+}
+
+impl Rule {
+    fn new(origin: Origin, source: usize, targets: Vec<Target>) -> Self {
+        let (own, protocols, caps, via) = (None, Vec::new(), None, Vec::new());
+        Self { origin, source, targets, own, protocols, caps, via }
+    }
+
+    /// The same without destinations.
+    fn copy(&self) -> Self {
+        Self {
+            protocols: self.protocols.clone(),
+            caps: self.caps.clone(),
+            via: self.via.clone(),
+            ..Self::new(self.origin, self.source, Vec::new())
+        }
+    }
+}
+
+/// The `app` of a grant.
+#[derive(Default)]
+struct App {
+    /// A JSON object, if there are any capabilities.
+    caps: Option<Rc<[u8]>>,
+    /// Capabilities that the sources get for the destinations to see.
+    companions: Vec<&'static str>,
+}
+
+/// Capabilities of the domain tailscale.com that a policy may grant.
+const TAILSCALE_CAPS: [&str; 7] =
+    ["drive", "golink", "kubernetes", "relay", "secrets", "tsidp", "webui"];
+
+/// Capabilities that need another one on the way back (peercap.go: drive-sharer, relay-target).
+const COMPANIONS: [(&str, &str); 2] = [
+    ("tailscale.com/cap/drive", "tailscale.com/cap/drive-sharer"),
+    ("tailscale.com/cap/relay", "tailscale.com/cap/relay-target"),
+];
+
+impl App {
+    fn read(at: &At<'_>) -> Result<Self, Fault> {
+        let mut out = Vec::new();
+        let mut json = Json::new(&mut out);
+        let mut companions = Vec::new();
+        let mut empty = true;
+        json.open('{');
+        for (name, at) in at.members()? {
+            capability(name).map_err(|m| at.fault(m))?;
+            if !matches!(at.value().kind, Kind::Array(_)) {
+                return Err(at.expected("an array of values"));
+            }
+            json.key(name);
+            at.value().render(&mut json);
+            let companion = COMPANIONS.iter().filter(|(cap, _)| *cap == name);
+            companions.extend(companion.map(|(_, companion)| companion));
+            empty = false;
+        }
+        json.close('}');
+        let caps = (!empty).then(|| out.into());
+        Ok(Self { caps, companions })
+    }
+}
+
+fn capability(name: &str) -> Result<(), String> {
+    let wrong = || format!("capability name must have the form {{domain}}/{{path}}: \"{name}\"");
+    let (domain, path) = name.split_once('/').ok_or_else(wrong)?;
+    let plain = name.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+    if !domain.contains('.') || domain.contains(':') || path.is_empty() || !plain {
+        return Err(wrong());
+    }
+    let own = path.strip_prefix("cap/").is_some_and(|cap| TAILSCALE_CAPS.contains(&cap));
+    if (domain == "tailscale.com" || domain.ends_with(".tailscale.com")) && !own {
+        return Err(format!("capability name must not be in the tailscale.com domain: \"{name}\""));
+    }
+    Ok(())
+}
+
+fn accept(at: &At<'_>) -> Result<(), Fault> {
+    match at.member("action")? {
+        Some(action) if action.text()? == "accept" => Ok(()),
+        Some(action) => {
+            let text = action.text()?;
+            let message = format!("invalid ACL action \"{text}\"; only accept is possible");
+            Err(action.fault(message))
+        }
+        None => Err(at.fault("invalid ACL action: action must be \"accept\"")),
+    }
+}
+
+/// Postures need what clients tell about their devices, which this server does not keep.
+fn no_posture(at: &At<'_>) -> Result<(), Fault> {
+    match at.member("srcPosture")? {
+        Some(at) => Err(at.fault("\"srcPosture\" is not supported: device postures are not kept")),
+        None => Ok(()),
+    }
+}
 
 /// The `ip` of a grant: its ports by protocol, in order of appearance.
 fn accesses(at: &At<'_>) -> Result<Vec<Access>, Fault> {
@@ -194,21 +369,11 @@ fn accesses(at: &At<'_>) -> Result<Vec<Access>, Fault> {
     Ok(accesses)
 }
 
-fn sources(at: &At<'_>, names: &Names, table: &mut Table) -> Result<(usize, Vec<Alias>), Fault> {
-    let mut aliases = Vec::new();
-    if let Some(list) = at.member("src")? {
-        for at in list.items()? {
-            aliases.push(names.alias(&at, at.text()?, Role::Source)?);
-        }
-    }
-    let places = aliases.iter().map(|alias| table.alias(alias.clone())).collect();
-    Ok((table.source(places), aliases))
-}
-
 /// Refuses sources that are nobody's own nodes. ACLs may say `*`.
 fn own_sources(at: &At<'_>, sources: &[Alias], wild: bool) -> Result<(), Fault> {
     let good = |alias: &Alias| match alias {
         Alias::User(_) | Alias::Domain(_) | Alias::Group(_) | Alias::Member => true,
+        Alias::Admin | Alias::Owner => true,
         Alias::Wild => wild,
         _ => false,
     };
@@ -219,7 +384,7 @@ fn own_sources(at: &At<'_>, sources: &[Alias], wild: bool) -> Result<(), Fault> 
 }
 
 /// Splits `alias:ports`; brackets around an IPv6 address are taken off.
-fn split(text: &str) -> Result<(&str, &str), String> {
+pub(super) fn split(text: &str) -> Result<(&str, &str), String> {
     let Some((host, ports)) = text.rsplit_once(':') else {
         return Err(format!("hostport must contain a colon: \"{text}\"; such as \"tag:web:443\""));
     };
@@ -270,6 +435,20 @@ mod tests {
             ("fd00::1]:22", "square brackets"),
         ] {
             assert!(split(bad).unwrap_err().contains(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn capabilities() {
+        for good in ["example.com/cap/x", "a.b/c", "tailscale.com/cap/drive"] {
+            assert_eq!(capability(good), Ok(()));
+        }
+        for bad in ["x", "example/cap", "https://a.b/c", "a.b/", "a.b/\"", "a.b/c d"] {
+            assert!(capability(bad).unwrap_err().contains("{domain}/{path}"), "{bad}");
+        }
+        for bad in ["tailscale.com/cap/funnel", "tailscale.com/drive", "x.tailscale.com/cap/drive2"]
+        {
+            assert!(capability(bad).unwrap_err().contains("tailscale.com domain"), "{bad}");
         }
     }
 }

@@ -92,14 +92,12 @@ impl Cache {
         for (place, rule) in compiled.policy.rules.iter().enumerate() {
             if let Some(ports) = &rule.own {
                 if let Some(sources) = own_sources(compiled, node, place) {
-                    let destinations = addresses(node, ports);
-                    filter.add(sources, &rule.protocols, destinations);
+                    filter.add(rule, sources, addresses(node, granted(rule, ports)));
                 }
             } else if node.all.to.has(place)
                 && let Some(sources) = self.sources(compiled, rule.source)
             {
-                let destinations = destinations(compiled, node, rule);
-                filter.add(sources, &rule.protocols, destinations);
+                filter.add(rule, sources, destinations(compiled, node, rule));
             }
         }
         filter
@@ -197,9 +195,18 @@ fn own_sources(compiled: &Compiled, node: &Node, rule: usize) -> Option<Rc<[u8]>
     set.render(compiled)
 }
 
+/// One entry for each address where a capability is granted, which has no ports.
+fn granted<'a>(rule: &Rule, ports: &'a [Ports]) -> &'a [Ports] {
+    if rule.caps.is_some() { &[Ports::ALL] } else { ports }
+}
+
 /// What of a rule's destinations concerns the node: its own addresses, and what overlaps with
 /// its routes as the policy writes it.
 fn destinations(compiled: &Compiled, node: &Node, rule: &Rule) -> Vec<(Destination, Ports)> {
+    if rule.caps.is_some() {
+        let own = rule.via.is_empty() && rule.targets.iter().any(|t| node.aliases.has(t.alias));
+        return if own { addresses(node, &[Ports::ALL]) } else { Vec::new() };
+    }
     let mut out = Vec::new();
     for target in &rule.targets {
         let found: Vec<Destination> = match compiled.policy.table.aliases.get(target.alias) {
@@ -208,14 +215,17 @@ fn destinations(compiled: &Compiled, node: &Node, rule: &Rule) -> Vec<(Destinati
                 (0..range::INTERNET.len()).map(|i| Destination::Internet(i as u8)).collect()
             }
             Some(Alias::Prefix(prefix)) => {
-                let own = node.aliases.has(target.alias);
+                let own = rule.via.is_empty() && node.aliases.has(target.alias);
                 let behind = node.subnets().any(|route| route.overlaps(prefix));
                 let outside = node.routes.iter().any(|r| r.is_exit() && r.covers(prefix))
                     && range::in_internet(prefix);
                 let concerns = own || behind || outside;
                 concerns.then_some(Destination::Prefix(*prefix)).into_iter().collect()
             }
-            Some(alias) if alias.is_identity() && node.aliases.has(target.alias) => {
+            Some(alias) if alias.is_identity() && rule.via.is_empty() => {
+                if !node.aliases.has(target.alias) {
+                    continue;
+                }
                 out.extend(addresses(node, &target.ports));
                 continue;
             }
@@ -237,27 +247,19 @@ fn addresses(node: &Node, ports: &[Ports]) -> Vec<(Destination, Ports)> {
 
 impl Filter {
     /// Adds a rule, or its destinations to the rule of the same sources and protocols.
-    fn add(
-        &mut self,
-        sources: Rc<[u8]>,
-        protocols: &[u8],
-        destinations: Vec<(Destination, Ports)>,
-    ) {
+    fn add(&mut self, rule: &Rule, sources: Rc<[u8]>, destinations: Vec<(Destination, Ports)>) {
         if destinations.is_empty() {
             return;
         }
-        let same = |rule: &&mut FilterRule| {
-            rule.protocols == protocols
-                && (Rc::ptr_eq(&rule.sources, &sources) || rule.sources == sources)
+        let same = |other: &&mut FilterRule| {
+            let packets = rule.caps.is_none() && other.caps.is_none();
+            packets && other.protocols == rule.protocols && other.sources == sources
         };
         match self.rules.iter_mut().find(same) {
-            Some(rule) => rule.destinations.extend(destinations),
+            Some(other) => other.destinations.extend(destinations),
             None => {
-                self.rules.push(FilterRule {
-                    sources,
-                    protocols: protocols.to_vec(),
-                    destinations,
-                });
+                let (protocols, caps) = (rule.protocols.clone(), rule.caps.clone());
+                self.rules.push(FilterRule { sources, protocols, destinations, caps });
             }
         }
     }

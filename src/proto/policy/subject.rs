@@ -18,6 +18,20 @@ pub struct Person<'a> {
     pub email: &'a str,
     /// Its identifier at the identity provider; may be empty.
     pub provider_id: &'a str,
+    /// What it may administer.
+    pub role: Standing,
+}
+
+/// What a user may administer, for `autogroup:admin` and `autogroup:owner`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nothing.
+    #[default]
+    Member,
+    /// The tailnet.
+    Admin,
+    /// The tailnet, as the one whose it is.
+    Owner,
 }
 
 /// A node, as far as a policy looks at it.
@@ -48,6 +62,7 @@ struct Known {
     name: String,
     email: String,
     provider_id: String,
+    role: Standing,
 }
 
 impl People {
@@ -57,8 +72,19 @@ impl People {
             name: person.name.to_owned(),
             email: person.email.to_owned(),
             provider_id: person.provider_id.to_owned(),
+            role: person.role,
         };
         Self(people.iter().map(known).collect())
+    }
+
+    /// The email of a user; empty if there is none.
+    pub(super) fn email(&self, user: u64) -> &str {
+        self.0.iter().find(|p| p.id == user).map_or("", |p| &p.email)
+    }
+
+    /// Whether any user's email is in the domain.
+    pub(super) fn has_domain(&self, domain: &str) -> bool {
+        self.0.iter().any(|p| p.email.split_once('@').is_some_and(|(_, d)| d == domain))
     }
 
     /// The users that `text` means: by provider identifier, else by email or name.
@@ -70,6 +96,10 @@ impl People {
         }
         let name = text.strip_suffix('@').unwrap_or(text);
         self.0.iter().filter(|p| p.email == text || p.name == name).map(|p| p.id).collect()
+    }
+
+    fn standing(&self, least: Standing) -> Vec<u64> {
+        self.0.iter().filter(|p| p.role >= least).map(|p| p.id).collect()
     }
 
     /// The users of an alias of users, sorted. The error is a name that means more than one.
@@ -86,6 +116,8 @@ impl People {
                 let inside = |email: &str| email.split_once('@').is_some_and(|(_, d)| d == domain);
                 self.0.iter().filter(|p| inside(&p.email)).map(|p| p.id).collect()
             }
+            Alias::Admin => self.standing(Standing::Admin),
+            Alias::Owner => self.standing(Standing::Owner),
             Alias::Group(place) => {
                 let mut users = Vec::new();
                 for member in names.groups.get(*place).map_or(&[][..], |g| &g.members) {
@@ -102,7 +134,7 @@ impl People {
 }
 
 /// A node among the others, and what the rules say of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) id: u64,
     pub(super) user: Option<u64>,
@@ -110,6 +142,8 @@ pub(super) struct Node {
     pub(super) v4: Option<Ipv4Addr>,
     pub(super) v6: Option<Ipv6Addr>,
     pub(super) routes: Vec<Prefix>,
+    /// Whether it is no node of the tailnet, but an address somewhere else.
+    pub(super) is_stranger: bool,
     /// The aliases that its own addresses are in.
     pub(super) aliases: Bits,
     /// The rules that concern its own addresses.
@@ -150,6 +184,20 @@ impl Node {
             v4: subject.v4,
             v6: subject.v6,
             routes: subject.routes.to_vec(),
+            ..Self::nobody()
+        }
+    }
+
+    /// A node without anything.
+    pub(super) fn nobody() -> Self {
+        Self {
+            id: 0,
+            user: None,
+            tags: Vec::new(),
+            v4: None,
+            v6: None,
+            routes: Vec::new(),
+            is_stranger: false,
             aliases: Bits::default(),
             own: Reach::default(),
             through: Vec::new(),

@@ -47,6 +47,7 @@ impl Compiled {
     fn has_user(&self, alias: &Alias, user: u64) -> bool {
         match alias {
             Alias::Member => true,
+            Alias::Tag(_) => false,
             _ => self.people.users(alias, &self.policy.names).is_ok_and(|u| u.contains(&user)),
         }
     }

@@ -6,9 +6,15 @@ use super::*;
 use crate::wire::prefix::Prefix;
 
 const PEOPLE: [Person<'static>; 3] = [
-    Person { id: 1, name: "ann", email: "ann@example.com", provider_id: "" },
-    Person { id: 2, name: "bob", email: "bob@example.org", provider_id: "https://id/2" },
-    Person { id: 3, name: "cat@example.com", email: "", provider_id: "" },
+    Person { id: 1, name: "ann", email: "ann@example.com", provider_id: "", role: Standing::Owner },
+    Person {
+        id: 2,
+        name: "bob",
+        email: "bob@example.org",
+        provider_id: "https://id/2",
+        role: Standing::Member,
+    },
+    Person { id: 3, name: "cat@example.com", email: "", provider_id: "", role: Standing::Admin },
 ];
 
 /// A node of a test: 100.64.0.N and fd7a:115c:a1e0::N.
@@ -220,6 +226,481 @@ fn grants() {
         ),
     ] {
         assert_eq!(filter(&compile(&grant(ip), &nodes), 2), expect);
+    }
+}
+
+/// The whole filter as JSON.
+fn filter_json(compiled: &Compiled, id: u64) -> serde_json::Value {
+    let mut out = Vec::new();
+    compiled.filter(id).render(&mut out);
+    serde_json::from_slice(&out).unwrap()
+}
+
+#[test]
+fn capabilities() {
+    let grant = |src: &str, dst: &str, app: &str| {
+        format!(
+            r#"{{"tagOwners": {{"tag:a": []}},
+                 "grants": [{{"src": ["{src}"], "dst": ["{dst}"], "app": {{{app}}}}}]}}"#
+        )
+    };
+    let nodes = [node(1, "ann"), node(2, "bob"), node(4, "tag:a"), node(5, "ann")];
+    let own = |id: u64| [format!("100.64.0.{id}/32"), format!("fd7a:115c:a1e0::{id}/128")];
+    let caps = r#""example.com/cap/x": [{"a": 1}, "two"]"#;
+    let compiled = compile(&grant("ann@", "tag:a", caps), &nodes);
+    let expect = serde_json::json!([{
+        "SrcIPs": ["100.64.0.1", "100.64.0.5", "fd7a:115c:a1e0::1", "fd7a:115c:a1e0::5"],
+        "CapGrant": [{"Dsts": own(4), "CapMap": {"example.com/cap/x": [{"a": 1}, "two"]}}],
+    }]);
+    assert_eq!(filter_json(&compiled, 4), expect);
+    assert_eq!(filter_json(&compiled, 1), serde_json::json!([]));
+    assert!(compiled.sees(1, 4) && !compiled.sees(2, 4));
+    // Sharing drives needs a capability on the way back.
+    let drive = r#""tailscale.com/cap/drive": []"#;
+    let compiled = compile(&grant("ann@", "tag:a", drive), &nodes);
+    let expect = serde_json::json!([{
+        "SrcIPs": ["100.64.0.4", "fd7a:115c:a1e0::4"],
+        "CapGrant": [{"Dsts": own(1), "CapMap": {"tailscale.com/cap/drive-sharer": null}}],
+    }]);
+    assert_eq!(filter_json(&compiled, 1), expect);
+    let compiled = compile(&grant("*", "*", drive), &nodes);
+    assert_eq!(filter_json(&compiled, 1)[1]["SrcIPs"][0], "100.64.0.0-100.115.91.255");
+    assert_eq!(filter_json(&compiled, 1)[1]["CapGrant"][0]["Dsts"], serde_json::json!(own(1)));
+    // Between a user's own nodes.
+    let compiled = compile(&grant("autogroup:member", "autogroup:self", drive), &nodes);
+    let rules = filter_json(&compiled, 1);
+    assert_eq!(rules.as_array().unwrap().len(), 2);
+    assert_eq!(rules[0]["SrcIPs"], rules[1]["SrcIPs"]);
+    assert_eq!(rules[0]["SrcIPs"][1], "100.64.0.5");
+    // What lies behind a router has no capabilities.
+    let nodes = [node(1, "ann"), router(4, "tag:a", &["10.0.0.0/8"])];
+    let compiled = compile(&grant("ann@", "10.0.0.0/8", caps), &nodes);
+    assert_eq!(filter(&compiled, 4), "");
+    for (app, message) in [
+        (r#""x": []"#, "must have the form"),
+        (r#""tailscale.com/cap/funnel": []"#, "must not be in the tailscale.com domain"),
+        (r#""example.com/x": {}"#, "an array of values is expected"),
+        ("", "can not both be empty"),
+    ] {
+        let error = Policy::parse(&grant("*", "*", app)).unwrap_err();
+        assert!(error.message.contains(message), "{app}: {error}");
+    }
+    let error = Policy::parse(&grant("*", "autogroup:internet", caps)).unwrap_err();
+    assert!(error.message.contains("cannot use app grants with autogroup:internet"), "{error}");
+}
+
+#[test]
+fn steering() {
+    let lan: Prefix = "10.1.0.0/16".parse().unwrap();
+    let exit: Prefix = "::/0".parse().unwrap();
+    let text = |more: &str| {
+        format!(
+            r#"{{"tagOwners": {{"tag:a": [], "tag:b": []}}, "grants": [
+                {{"src": ["ann@"], "dst": ["10.1.2.0/24"], "ip": ["80"], "via": ["tag:a"]}},
+                {{"src": ["ann@"], "dst": ["autogroup:internet"], "ip": ["*"], "via": ["tag:a"]}},
+                {more}]}}"#
+        )
+    };
+    let routes = ["10.1.0.0/16", "0.0.0.0/0", "::/0"];
+    let nodes =
+        [node(1, "ann"), node(2, "bob"), router(3, "tag:a", &routes), router(4, "tag:b", &routes)];
+    let compiled = compile(&text(""), &nodes);
+    assert_eq!(compiled.route(1, 3, &lan), RouteUse::Steered);
+    assert_eq!(compiled.route(1, 3, &exit), RouteUse::Steered);
+    assert_eq!(compiled.route(1, 4, &lan), RouteUse::No);
+    assert_eq!(compiled.route(1, 4, &exit), RouteUse::No);
+    assert_eq!(compiled.route(2, 3, &lan), RouteUse::No);
+    assert!(compiled.sees(1, 3) && !compiled.sees(1, 4) && !compiled.sees(2, 3));
+    assert!(filter(&compiled, 3).starts_with("100.64.0.1 > 10.1.2.0/24:80-80,"));
+    assert_eq!(filter(&compiled, 4), "");
+    // A rule without `via` leaves the choice to the primary router.
+    let compiled = compile(&text(r#"{"src": ["ann@"], "dst": ["10.1.2.3"], "ip": ["*"]}"#), &nodes);
+    assert_eq!(compiled.route(1, 3, &lan), RouteUse::Primary);
+    assert_eq!(compiled.route(1, 4, &lan), RouteUse::Primary);
+    assert_eq!(compiled.route(1, 4, &exit), RouteUse::No);
+    for via in ["ann@", "*", "tag:x"] {
+        let text = format!(
+            r#"{{"grants": [{{"src": ["*"], "dst": ["*"], "ip": ["*"], "via": ["{via}"]}}]}}"#
+        );
+        assert_eq!(Policy::parse(&text).unwrap_err().path, "grants[0].via[0]");
+    }
+}
+
+/// The SSH policy of a node: `action sources as logins`, a line a rule; only IPv4.
+fn ssh(compiled: &Compiled, id: u64) -> String {
+    let mut out = Vec::new();
+    compiled.render_ssh(id, &mut out);
+    let policy: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    let mut lines = Vec::new();
+    for rule in policy["rules"].as_array().unwrap() {
+        let principals = rule["principals"].as_array().unwrap().iter();
+        let principals = principals.map(|p| p["nodeIP"].as_str().unwrap());
+        let principals: Vec<&str> = principals.filter(|p| !p.contains(':')).collect();
+        let action = if rule["action"]["accept"] == true { "accept" } else { "check" };
+        let env = rule.get("acceptEnv").map_or(String::new(), |env| format!(" {env}"));
+        lines.push(format!("{action} {} as {}{env}", principals.join(","), rule["sshUsers"]));
+    }
+    lines.join("\n")
+}
+
+fn ssh_policy(rules: &str) -> String {
+    format!(
+        r#"{{"groups": {{"group:dev": ["ann@", "bob@"]}},
+             "tagOwners": {{"tag:a": [], "tag:b": []}}, "acls": [], "ssh": [{rules}]}}"#
+    )
+}
+
+#[test]
+fn ssh_rules() {
+    let nodes =
+        [node(1, "ann"), node(2, "bob"), node(3, "ann"), node(4, "tag:a tag:b"), node(5, "tag:b")];
+    let rule = |action: &str, src: &str, dst: &str, users: &str| {
+        format!(
+            r#"{{"action": "{action}", "src": ["{src}"], "dst": ["{dst}"], "users": [{users}]}},"#
+        )
+    };
+    let to_4 = |text: &str| ssh(&compile(&ssh_policy(text), &nodes), 4);
+    for (users, logins) in [
+        (r#""root""#, r#"{"root":"root"}"#),
+        (r#""u", " v ""#, r#"{"root":"","u":"u","v":"v"}"#),
+        (r#""autogroup:nonroot""#, r#"{"*":"=","root":""}"#),
+        (r#""autogroup:nonroot", "root""#, r#"{"*":"=","root":"root"}"#),
+    ] {
+        let got = to_4(&rule("accept", "ann@", "tag:a", users));
+        assert_eq!(got, format!("accept 100.64.0.1,100.64.0.3 as {logins}"));
+    }
+    let root = r#""root""#;
+    for (src, expect) in [
+        ("group:dev", "100.64.0.1,100.64.0.3,100.64.0.2"),
+        ("tag:b", "100.64.0.4,100.64.0.5"),
+        ("autogroup:tagged", "100.64.0.4,100.64.0.4,100.64.0.5"),
+        ("cat@example.com", ""),
+    ] {
+        let mut got: Vec<String> = to_4(&rule("accept", src, "tag:a", root))
+            .split([' ', ','])
+            .filter(|part| part.starts_with("100."))
+            .map(str::to_owned)
+            .collect();
+        let mut expect: Vec<&str> = expect.split(',').filter(|part| !part.is_empty()).collect();
+        got.sort();
+        expect.sort_unstable();
+        assert_eq!(got, expect, "{src}");
+    }
+    // Checks come first, whatever the order in the policy.
+    let both = rule("accept", "ann@", "tag:a", root) + &rule("check", "bob@", "tag:a", root);
+    let compiled = compile(&ssh_policy(&both), &nodes);
+    assert_eq!(
+        ssh(&compiled, 4),
+        "check 100.64.0.2 as {\"root\":\"root\"}\n\
+         accept 100.64.0.1,100.64.0.3 as {\"root\":\"root\"}"
+    );
+    assert_eq!(ssh(&compiled, 5), "");
+    let mut compiled = compiled;
+    compiled.touched();
+    compiled.put(&node(6, "ann").subject());
+    assert_eq!(compiled.touched(), [4, 6]);
+    compiled.remove(6);
+    assert_eq!(compiled.ssh(1, 4, "root"), Some(SshAction::Accept));
+    assert_eq!(compiled.ssh(1, 4, "x"), None);
+    assert_eq!(compiled.ssh(1, 5, "root"), None);
+    let period = std::time::Duration::from_secs(12 * 3600);
+    assert_eq!(compiled.ssh(2, 4, "root"), Some(SshAction::Check(period)));
+    // One's own nodes.
+    let compiled =
+        compile(&ssh_policy(&rule("accept", "autogroup:member", "autogroup:self", root)), &nodes);
+    assert_eq!(ssh(&compiled, 1), "accept 100.64.0.1,100.64.0.3 as {\"root\":\"root\"}");
+    assert_eq!(ssh(&compiled, 2), "accept 100.64.0.2 as {\"root\":\"root\"}");
+    assert_eq!(ssh(&compiled, 4), "");
+    assert_eq!(compiled.ssh(1, 3, "root"), Some(SshAction::Accept));
+    assert_eq!(compiled.ssh(2, 3, "root"), None);
+}
+
+#[test]
+fn ssh_logins_by_email() {
+    let text = ssh_policy(
+        r#"{"action": "accept", "src": ["autogroup:member"], "dst": ["tag:a"],
+            "users": ["localpart:*@example.com", "u"], "acceptEnv": ["GIT_*"]}"#,
+    );
+    let compiled = compile(&text, &[node(1, "ann"), node(2, "bob"), node(4, "tag:a")]);
+    let common = r#"{"root":"","u":"u"} ["GIT_*"]"#;
+    let ann = format!(
+        "accept 100.64.0.1 as {common}\naccept 100.64.0.1 as {{\"ann\":\"ann\"}} [\"GIT_*\"]"
+    );
+    assert_eq!(ssh(&compiled, 4), format!("{ann}\naccept 100.64.0.2 as {common}"));
+    assert_eq!(ssh(&compiled, 1), ann);
+    assert_eq!(compiled.ssh(1, 4, "ann"), Some(SshAction::Accept));
+    assert_eq!(compiled.ssh(2, 4, "ann"), None);
+    assert!(compiled.test().is_ok());
+    let elsewhere = text.replace("*@example.com", "*@example.net");
+    let error = compile(&elsewhere, &[]).test().unwrap_err();
+    assert!(error.message.contains("not associated"), "{error}");
+}
+
+#[test]
+fn wrong_ssh_rules() {
+    let base = [
+        ("action", r#""accept""#),
+        ("src", r#"["ann@"]"#),
+        ("dst", r#"["tag:a"]"#),
+        ("users", r#"["root"]"#),
+    ];
+    for (change, message) in [
+        (("action", r#""""#), "action must be specified"),
+        (("action", r#""Accept""#), "is not a valid action"),
+        (("users", "[]"), "users must be specified"),
+        (("users", "null"), "users must be specified"),
+        (("users", r#"["root", "*"]"#), "user \"*\" is not valid"),
+        (("users", r#"[" "]"#), "user \"\" is not valid"),
+        (("users", r#"["a\"b"]"#), "quotes, backslashes"),
+        (("dst", r#"["*"]"#), "wildcard (*) is not supported"),
+        (("dst", r#"["group:dev"]"#), "invalid dst"),
+        (("dst", r#"["100.64.0.1"]"#), "invalid dst"),
+        (("dst", r#"["bob@"]"#), "only that same user"),
+        (("src", r#"["*"]"#), "invalid src"),
+        (("src", r#"["autogroup:self"]"#), "invalid src"),
+        (("checkPeriod", r#""1h""#), "only valid with action \"check\""),
+        (("acceptEnv", r#"[""]"#), "cannot be empty"),
+        (("recorder", "[]"), "unknown field"),
+    ] {
+        let fields = base.iter().filter(|(name, _)| *name != change.0).chain([&change]);
+        let rule: Vec<String> =
+            fields.map(|(name, value)| format!("\"{name}\": {value}")).collect();
+        let error = Policy::parse(&ssh_policy(&format!("{{{}}}", rule.join(", ")))).unwrap_err();
+        assert!(error.message.contains(message), "{change:?}: {error}");
+        assert!(error.path.starts_with("ssh[0]"), "{change:?}: {error}");
+    }
+    for (src, dst, message) in [
+        ("tag:a", "ann@", "cannot access user-owned devices"),
+        ("autogroup:tagged", "autogroup:member", "cannot access user-owned devices"),
+        ("tag:a", "autogroup:self", "only users or groups"),
+    ] {
+        let text = format!(
+            r#"{{"action": "accept", "src": ["{src}"], "dst": ["{dst}"], "users": ["root"]}}"#
+        );
+        let error = Policy::parse(&ssh_policy(&text)).unwrap_err();
+        assert!(error.message.contains(message), "{src} {dst}: {error}");
+    }
+    for (period, message) in [
+        ("always", ""),
+        ("168h", ""),
+        ("1h30m", ""),
+        ("168h0m1s", "above the max"),
+        ("-1m", "must be a positive duration"),
+        ("0s", "must be a positive duration"),
+        ("1d", "invalid duration"),
+        ("abc", "invalid duration"),
+        ("", "invalid duration"),
+    ] {
+        let text = format!(
+            r#"{{"action": "check", "checkPeriod": "{period}", "src": ["ann@"],
+                 "dst": ["tag:a"], "users": ["root"]}}"#
+        );
+        match Policy::parse(&ssh_policy(&text)) {
+            Ok(_) => assert!(message.is_empty(), "{period}"),
+            Err(error) => assert!(error.message.contains(message), "{period}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn node_attributes() {
+    let text = r#"{
+        "groups": {"group:g": ["bob@"]},
+        "tagOwners": {"tag:a": []},
+        "randomizeClientPort": true,
+        "nodeAttrs": [
+            {"target": ["tag:a"], "attr": ["drive:share", "nextdns:abc"]},
+            {"target": ["ann@", "100.64.0.4"], "attr": ["funnel"]},
+            {"target": ["*"], "app": {"example.com/x": [1]}},
+            {"target": ["autogroup:admin"], "app": {"example.com/x": [{"b": 2}]}},
+            {"target": ["autogroup:owner"], "attr": ["disable-ipv4"]},
+            {"target": ["group:g"], "ipPool": ["100.81.0.0/16"]},
+        ],
+    }"#;
+    let nodes = [node(1, "ann"), node(2, "bob"), node(3, "cat@example.com"), node(4, "tag:a")];
+    let compiled = compile(text, &nodes);
+    let of = |id: u64| -> Vec<String> {
+        let attributes = compiled.attributes(id).into_iter();
+        let text = |bytes: &&[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        attributes
+            .map(|(name, values)| format!("{name}={}", values.iter().map(text).collect::<String>()))
+            .collect()
+    };
+    let funnel = [
+        "funnel=",
+        "https://tailscale.com/cap/funnel-ports?ports=443,8443,10000=",
+        "https://tailscale.com/cap/warn-funnel-no-https=",
+    ];
+    let mut ann = vec!["disable-ipv4=", "example.com/x=1{\"b\":2}"];
+    ann.extend(funnel);
+    ann.push("randomize-client-port=");
+    assert_eq!(of(1), ann);
+    assert_eq!(of(2), ["example.com/x=1", "randomize-client-port="]);
+    assert_eq!(of(3), ["example.com/x=1{\"b\":2}", "randomize-client-port="]);
+    let mut tagged = vec!["drive:share=", "example.com/x=1"];
+    tagged.extend(funnel);
+    tagged.extend(["nextdns:abc=", "randomize-client-port="]);
+    assert_eq!(of(4), tagged);
+    assert!(compiled.disables_ipv4(1) && !compiled.disables_ipv4(2));
+    assert_eq!(compiled.pool(&node(9, "bob").subject()), ["100.81.0.0/16".parse().unwrap()]);
+    assert_eq!(compiled.pool(&node(9, "ann").subject()), []);
+    for (grant, message) in [
+        (r#"{"target": ["autogroup:self"], "attr": ["x"]}"#, "invalid target"),
+        (r#"{"target": ["%x%"], "attr": ["x"]}"#, "invalid alias format"),
+        (r#"{"target": ["tag:x"], "attr": ["x"]}"#, "tag not found"),
+        (r#"{"target": ["*"], "attr": ["a b"]}"#, "no name of an attribute"),
+        (r#"{"target": ["*"], "app": {"x": 1}}"#, "an array of values"),
+        (r#"{"target": ["*"], "ipPool": ["x"]}"#, "is no prefix"),
+        (r#"{"targets": ["*"]}"#, "unknown field"),
+    ] {
+        let error = Policy::parse(&format!("{{\"nodeAttrs\": [{grant}]}}")).unwrap_err();
+        assert!(error.message.contains(message), "{grant}: {error}");
+    }
+}
+
+#[test]
+fn explanations() {
+    let text = r#"{
+        "groups": {"group:dev": ["ann@", "bob@"]},
+        "hosts": {"web": "100.64.0.4"},
+        "tagOwners": {"tag:a": [], "tag:b": []},
+        "acls": [
+            {"action": "accept", "src": ["group:dev"], "dst": ["tag:a:22"]},
+            {"action": "accept", "proto": "udp", "src": ["ann@"], "dst": ["tag:a:53"]},
+
+            {"action": "accept", "src": ["ann@"], "dst": ["10.0.0.0/8:80", "autogroup:self:*"]},
+        ],
+        "grants": [
+            {"src": ["tag:a"], "dst": ["10.1.0.0/16"], "ip": ["tcp:443"], "via": ["tag:b"]},
+        ],
+    }"#;
+    let nodes =
+        [node(1, "ann"), node(2, "bob"), node(4, "tag:a"), router(5, "tag:b", &["10.0.0.0/8"])];
+    let compiled = compile(text, &nodes);
+    for (src, dst, port, protocol, expect) in [
+        ("ann@", "tag:a", Some(22), "", "allowed by acls[0] (line 6)"),
+        ("group:dev", "web", Some(22), "tcp", "allowed by acls[0] (line 6)"),
+        ("ann@", "tag:a", Some(53), "udp", "allowed by acls[1] (line 7)"),
+        ("ann@", "tag:a", None, "", "allowed by acls[0] (line 6)"),
+        ("100.64.0.1", "10.1.2.3", Some(80), "", "allowed by acls[2] (line 9)"),
+        ("ann@", "autogroup:self", Some(1), "", "allowed by acls[2] (line 9)"),
+        ("tag:a", "10.1.2.3", Some(443), "", "allowed by grants[0] (line 12)"),
+        ("tag:a", "tag:b", Some(443), "", "no rule with this source has this destination"),
+        ("group:dev", "tag:a", Some(53), "udp", "acls[0] (line 6) has this source and destination"),
+        ("cat@example.com", "tag:a", None, "", "no rule has this source"),
+        ("1.2.3.4", "tag:a", None, "", "no rule has this source"),
+    ] {
+        let answer = compiled.explain(src, dst, port, protocol).unwrap();
+        assert!(answer.to_string().contains(expect), "{src} {dst} {port:?}: {answer}");
+    }
+    for (src, dst) in [("x@", "tag:a"), ("tag:x", "tag:a"), ("ann@", "nobody"), ("ann@", "")] {
+        assert!(compiled.explain(src, dst, None, "").is_err(), "{src} {dst}");
+    }
+    assert_eq!(Compiled::open().explain("*", "*", None, ""), Ok(Explanation::NoPolicy));
+}
+
+#[test]
+fn policy_tests() {
+    let policy = |tests: &str| {
+        format!(
+            r#"{{
+                "tagOwners": {{"tag:a": [], "tag:b": []}},
+                "hosts": {{"net": "10.0.0.0/8"}},
+                "acls": [{{"action": "accept", "proto": "tcp", "src": ["ann@"], "dst": ["tag:a:22"]}}],
+                "tests": [{tests}],
+            }}"#
+        )
+    };
+    let nodes = [node(1, "ann"), node(2, "bob"), node(4, "tag:a")];
+    for (tests, failure) in [
+        (r#"{"src": "ann@", "accept": ["tag:a:22"], "deny": ["tag:a:23"]}"#, ""),
+        // Nobody has the tag yet, and this user no node.
+        (r#"{"src": "cat@example.com", "deny": ["tag:b:22"]}"#, ""),
+        (
+            r#"{"src": "bob@", "accept": ["tag:a:22"]}"#,
+            "line 5: bob@ -> tag:a:22: expected ALLOWED, got DENIED",
+        ),
+        (
+            r#"{"src": "ann@", "proto": "udp", "accept": ["tag:a:22"]}"#,
+            "ann@ -> tag:a:22 (udp): expected ALLOWED, got DENIED",
+        ),
+        (
+            r#"{"src": "autogroup:member", "deny": ["tag:a:22"]}"#,
+            "autogroup:member -> tag:a:22: expected DENIED, got ALLOWED",
+        ),
+        (r#"{"src": "x@", "accept": ["tag:a:22"]}"#, "got user not found"),
+    ] {
+        let result = compile(&policy(tests), &nodes).test();
+        match result {
+            Ok(()) => assert_eq!(failure, ""),
+            Err(error) => {
+                assert!(!failure.is_empty() && error.message.contains(failure), "{error}");
+                assert_eq!(error.line, 5);
+            }
+        }
+    }
+    for (tests, message) in [
+        (r#"{"src": "ann@"}"#, "at least one of"),
+        (r#"{"accept": ["tag:a:22"]}"#, "src must be specified"),
+        (r#"{"src": "", "accept": ["tag:a:22"]}"#, "invalid alias format"),
+        (r#"{"src": "ann@", "accept": ["tag:a:*"]}"#, "must be a single port"),
+        (r#"{"src": "ann@", "accept": ["tag:a:1-2"]}"#, "must be a single port"),
+        (r#"{"src": "ann@", "accept": ["net:1"]}"#, "not a CIDR range"),
+        (r#"{"src": "ann@", "accept": ["10.0.0.1/32:1"]}"#, "not a CIDR range"),
+        (r#"{"src": "ann@", "accept": ["autogroup:internet:1"]}"#, "not autogroup:internet"),
+        (r#"{"src": "ann@", "proto": "icmp", "accept": ["tag:a:1"]}"#, "must be tcp, udp, sctp"),
+    ] {
+        let error = Policy::parse(&policy(tests)).unwrap_err();
+        assert!(error.message.contains(message), "{tests}: {error}");
+    }
+}
+
+#[test]
+fn ssh_tests() {
+    let policy = |tests: &str| {
+        format!(
+            r#"{{
+                "tagOwners": {{"tag:a": []}},
+                "ssh": [
+                    {{"action": "accept", "src": ["ann@"], "dst": ["tag:a"], "users": ["u"]}},
+                    {{"action": "check", "src": ["ann@"], "dst": ["tag:a"], "users": ["root"]}},
+                ],
+                "sshTests": [{tests}],
+            }}"#
+        )
+    };
+    for (tests, failure) in [
+        (r#"{"src": "ann@", "dst": ["tag:a"], "accept": ["u", "root"], "deny": ["x"]}"#, ""),
+        (r#"{"src": "ann@", "dst": ["tag:a"], "check": ["root"]}"#, ""),
+        (r#"{"src": "bob@", "dst": ["tag:a"], "deny": ["u"]}"#, ""),
+        (
+            r#"{"src": "ann@", "dst": ["tag:a"], "check": ["u"]}"#,
+            "line 7: ann@/u -> tag:a: expected ALLOWED via check, got ALLOWED",
+        ),
+        (
+            r#"{"src": "bob@", "dst": ["tag:a"], "accept": ["u"]}"#,
+            "bob@/u -> tag:a: expected ALLOWED, got DENIED",
+        ),
+        (
+            r#"{"src": "ann@", "dst": ["tag:a"], "deny": ["root"]}"#,
+            "expected DENIED, got ALLOWED via check",
+        ),
+    ] {
+        match compile(&policy(tests), &[]).test() {
+            Ok(()) => assert_eq!(failure, ""),
+            Err(error) => {
+                assert!(!failure.is_empty() && error.message.contains(failure), "{error}")
+            }
+        }
+    }
+    for (tests, message) in [
+        (r#"{"src": "ann@", "dst": ["tag:a"]}"#, "at least one of"),
+        (r#"{"src": "ann@", "accept": ["u"]}"#, "dst must be specified"),
+        (r#"{"src": "ann@", "dst": ["tag:a:22"], "accept": ["u"]}"#, "letters, digits"),
+        (r#"{"src": "ann@", "dst": ["autogroup:internet"], "accept": ["u"]}"#, "disallowed"),
+    ] {
+        let error = Policy::parse(&policy(tests)).unwrap_err();
+        assert!(error.message.contains(message), "{tests}: {error}");
     }
 }
 
@@ -449,7 +930,8 @@ fn errors_name_the_place() {
         ("{\"autoApprovers\": {\"x\": {}}}", 1, 25, "autoApprovers.x", "unknown field"),
         ("{\"acls\": [{\"src\": []}]}", 1, 11, "acls[0]", "invalid ACL action"),
         ("{\"acls\": [{\"action\": \"deny\"}]}", 1, 22, "acls[0].action", "invalid ACL action"),
-        ("{\"ssh\": []}", 1, 9, "ssh", "not supported yet"),
+        ("{\"postures\": {}}", 1, 14, "postures", "not supported"),
+        ("{\"ipsets\": {}}", 1, 12, "ipsets", "not supported"),
         ("{\"randomizeClientPort\": 1}", 1, 25, "randomizeClientPort", "true or false"),
         (
             "{\"acls\": [{\"action\": \"accept\", \"src\": [\"*\"],\n// x\n\"dst\": [\"tag:x:1\"]}]}",

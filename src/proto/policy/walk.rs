@@ -29,6 +29,10 @@ impl<'a> At<'a> {
         self.value.start
     }
 
+    pub(super) fn value(&self) -> &'a Value<'a> {
+        self.value
+    }
+
     pub(super) fn is_null(&self) -> bool {
         self.value.kind == Kind::Null
     }

@@ -6,7 +6,7 @@ use super::change::Change;
 use super::record::{NodeId, UserId};
 use super::write::{PolicyText, Write};
 use super::{Member, Now, Refusal, Tailnet};
-use crate::policy::{Compiled, Filter, Person, Policy, RouteUse, Subject};
+use crate::policy::{Compiled, Filter, Person, Policy, RouteUse, Standing, Subject};
 use crate::wire::prefix::Prefix;
 
 /// A policy that is being stored.
@@ -21,6 +21,8 @@ impl Tailnet {
     pub fn set_policy(&mut self, text: &str, now: Now) -> Result<(), Refusal> {
         let text = PolicyText { text: text.to_owned(), at: now.wall };
         self.plan_policy(&text.text, Some(text.clone()))?;
+        self.check_policy(&text.text)?;
+        self.plan_policy(&text.text.clone(), Some(text.clone()))?;
         self.batch.write(Write::PutPolicy(text));
         Ok(())
     }
@@ -40,9 +42,13 @@ impl Tailnet {
         self.install(NewPolicy { compiled: Compiled::closed(), text: self.policy_text.clone() });
     }
 
-    /// Whether a policy could be put in force.
+    /// Whether a policy could be put in force, its own tests included.
     pub fn check_policy(&self, text: &str) -> Result<(), Refusal> {
-        self.compile(text).map(drop)
+        let mut compiled = self.compile(text)?;
+        for member in self.nodes.values() {
+            with_subject(member, |subject| compiled.put(subject));
+        }
+        compiled.test().map_err(Refusal::Policy)
     }
 
     /// The policy that is stored.
@@ -188,6 +194,7 @@ fn people<'a>(users: impl Iterator<Item = &'a super::record::User>) -> Vec<Perso
         name: &user.name,
         email: &user.email,
         provider_id: &user.provider_id,
+        role: Standing::Member,
     };
     users.map(person).collect()
 }

@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::json::Json;
+
 /// How deep arrays and objects may be nested: far more than a policy needs, little enough for the
 /// stack of a router.
 pub const MAX_DEPTH: usize = 64;
@@ -78,6 +80,30 @@ pub fn position(text: &str, offset: usize) -> (u32, u32) {
     (count(line), count(column))
 }
 
+/// The lines of a text, for the positions of many offsets.
+pub struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    /// Finds the lines of `text`.
+    pub fn new(text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
+        Self { text, starts: std::iter::once(0).chain(ends).collect() }
+    }
+
+    /// What [`position`] gives.
+    pub fn position(&self, offset: usize) -> (u32, u32) {
+        let line = self.starts.partition_point(|start| *start <= offset).saturating_sub(1);
+        let start = self.starts.get(line).copied().unwrap_or(0);
+        let within = self.text.as_bytes().get(start..offset.min(self.text.len()));
+        let column = within.unwrap_or_default().iter().filter(|b| **b & 0xc0 != 0x80).count();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).saturating_add(1);
+        (count(line), count(column))
+    }
+}
+
 /// A JSON value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value<'a> {
@@ -118,6 +144,29 @@ pub struct Member<'a> {
 }
 
 impl Value<'_> {
+    /// Writes it as JSON without white space. Strings have the escapes that they need.
+    pub fn render(&self, json: &mut Json<'_>) {
+        match &self.kind {
+            Kind::Null => json.null(),
+            Kind::Bool(value) => json.bool(*value),
+            Kind::Number(number) => json.raw(number.as_bytes()),
+            Kind::String(text) => json.string(text),
+            Kind::Array(items) => {
+                json.open('[');
+                items.iter().for_each(|item| item.render(json));
+                json.close(']')
+            }
+            Kind::Object(members) => {
+                json.open('{');
+                for member in members {
+                    json.string(&member.name).colon();
+                    member.value.render(json);
+                }
+                json.close('}')
+            }
+        };
+    }
+
     /// What it is, in words, for errors.
     pub fn noun(&self) -> &'static str {
         match self.kind {
@@ -484,5 +533,18 @@ mod tests {
         assert_eq!(position(text, text.find('x').unwrap()), (2, 8));
         assert_eq!(position(text, text.len()), (3, 2));
         assert_eq!(position(text, 999), (3, 2));
+        let lines = Lines::new(text);
+        for offset in (0..text.len()).filter(|at| text.is_char_boundary(*at)).chain([999]) {
+            assert_eq!(lines.position(offset), position(text, offset), "{offset}");
+        }
+    }
+
+    #[test]
+    fn renders() {
+        let text = r#" {"a b": [1, -2.5e+3, "x\"é", {}], "b": {"c": null, "d": true}, "e": []} "#;
+        let mut out = Vec::new();
+        parse(text).unwrap().render(&mut Json::new(&mut out));
+        let expect = r#"{"a b":[1,-2.5e+3,"x\"é",{}],"b":{"c":null,"d":true},"e":[]}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expect);
     }
 }
