@@ -20,9 +20,8 @@ impl Tailnet {
     /// Puts a policy in force and stores it.
     pub fn set_policy(&mut self, text: &str, now: Now) -> Result<(), Refusal> {
         let text = PolicyText { text: text.to_owned(), at: now.wall };
-        self.plan_policy(&text.text, Some(text.clone()))?;
         self.check_policy(&text.text)?;
-        self.plan_policy(&text.text.clone(), Some(text.clone()))?;
+        self.plan_policy(&text.text, Some(text.clone()))?;
         self.batch.write(Write::PutPolicy(text));
         Ok(())
     }
