@@ -73,7 +73,8 @@ mod tests {
     fn every_size_decodes() {
         use std::io::Read as _;
         for len in [0, 1, 255, 256, 511, 512, 700, 65_791, 65_792, 131_072, 131_073, 400_000] {
-            let text: Vec<u8> = (0..len).map(|i: usize| b"abcdefgh"[i * i / 7 % 8]).collect();
+            let text: Vec<u8> =
+                (0..len).map(|i: u64| b"abcdefgh"[(i * i / 7 % 8) as usize]).collect();
             let mut frames = Vec::new();
             frame(&text, &mut frames);
             let mut plain = Vec::new();
