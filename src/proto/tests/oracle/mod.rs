@@ -26,7 +26,7 @@ pub(crate) fn exchange(choices: &[u8]) {
     };
     let count = 1 + dice.below(count);
     let plans: Rc<Vec<_>> = Rc::new((0..count).map(|_| Plan::roll(&mut dice, most)).collect());
-    let capacity = 1 + dice.size(200_000);
+    let capacity = 300 + dice.size(200_000);
     let (client_end, server_end) = tokio::io::duplex(capacity);
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(window as u32);
@@ -105,6 +105,7 @@ async fn serve(mut io: DuplexStream, plans: Rc<Vec<Plan>>, mut dice: Dice) -> Co
     let mut unsent = HashMap::new();
     let mut out: Vec<u8> = Vec::new();
     let mut closed = false;
+    let mut space = vec![0; 40_000];
     poll_fn(|cx| {
         loop {
             let mut progress = false;
@@ -122,8 +123,8 @@ async fn serve(mut io: DuplexStream, plans: Rc<Vec<Plan>>, mut dice: Dice) -> Co
                     Poll::Pending => {}
                 }
             }
-            let mut space = vec![0; 1 + dice.size(40_000)];
-            let mut buffer = ReadBuf::new(&mut space);
+            let len = 1 + dice.size(space.len());
+            let mut buffer = ReadBuf::new(&mut space[..len]);
             match Pin::new(&mut io).poll_read(cx, &mut buffer) {
                 Poll::Ready(result) => {
                     result.unwrap();
