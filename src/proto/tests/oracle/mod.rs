@@ -316,7 +316,7 @@ impl Dice {
 
     fn bytes(&mut self, len: usize) -> Vec<u8> {
         let from = self.next() as usize;
-        (0..len).map(|i| ((from + i).wrapping_mul(0x9e37_79b1) >> 13) as u8).collect()
+        (0..len).map(|i| (from.wrapping_add(i).wrapping_mul(0x9e37_79b1) >> 13) as u8).collect()
     }
 
     /// A header value: any characters that are allowed, so any Huffman codes.
