@@ -308,10 +308,19 @@ mod tests {
         assert_eq!(other.accept(counting(0x61), &good).unwrap_err(), NoiseError::Handshake);
     }
 
+    /// With an ephemeral key of zeros anyone knows the first secret, which is zero as well.
     #[test]
     fn points_of_low_order_are_refused() {
-        let mut initiation: [u8; INITIATION_LEN] = from_hex(INITIATION).unwrap();
-        initiation[5..37].fill(0);
+        let machine = PrivateKey::from(counting(1));
+        let server = responder().public().0;
+        let mut state = Symmetric::new(145, &server);
+        state.mix_hash(&[0; 32]);
+        state.mix_key(&[0; 32]);
+        let mut initiation = [0; INITIATION_LEN];
+        initiation[..5].copy_from_slice(&[0, 145, TYPE_INITIATION, 0, 96]);
+        state.seal(&machine.public(), &mut initiation[37..85]);
+        state.mix_key(&agree(machine.bytes(), &server).unwrap());
+        state.seal(&[], &mut initiation[85..]);
         let error = responder().accept(counting(0x61), &initiation).unwrap_err();
         assert_eq!(error, NoiseError::Handshake);
     }

@@ -75,11 +75,9 @@ impl Connection {
     }
 
     fn recv_data(&mut self, head: Head, payload: &[u8]) -> Result<(), H2Error> {
-        self.unreleased += payload.len();
-        if self.unreleased > DEFAULT_WINDOW as usize {
-            return Err(H2Error::new(Code::FlowControl, "more than the connection's window"));
-        }
-        self.unreleased = release(&mut self.control, 0, self.unreleased);
+        // What is received is given back as soon as it is worth a frame, so a peer that ignores our
+        // windows gains nothing; limits are those of bodies.
+        self.unreleased = release(&mut self.control, 0, self.unreleased + payload.len());
         let data = frame::unpadded(&head, payload)?;
         let end = head.has(flag::END_STREAM);
         if data.is_empty() && !end {
@@ -92,11 +90,8 @@ impl Connection {
             return self.charge(COST_CLOSED);
         };
         incoming.stalled = 0;
-        incoming.unreleased += payload.len();
         let len = stream.body + data.len();
-        if incoming.unreleased > DEFAULT_WINDOW as usize {
-            self.abort(index, Code::FlowControl);
-        } else if incoming.length.is_some_and(|announced| announced < len as u64) {
+        if incoming.length.is_some_and(|announced| announced < len as u64) {
             self.abort(index, Code::Protocol);
         } else if len > self.body_limit {
             self.write_declined(head.stream, "413", end);
@@ -111,7 +106,8 @@ impl Connection {
             if end {
                 self.complete(index);
             } else {
-                incoming.unreleased = release(&mut self.control, head.stream, incoming.unreleased);
+                let received = incoming.unreleased + payload.len();
+                incoming.unreleased = release(&mut self.control, head.stream, received);
             }
         }
         Ok(())
