@@ -4,6 +4,7 @@ pub mod admin;
 pub mod control;
 mod derp;
 pub mod derpmap;
+pub mod logger;
 pub mod options;
 pub mod pages;
 mod records;
