@@ -26,7 +26,7 @@ struct Logger {
 /// Begins to log. To be called once.
 pub fn start(level: LevelFilter, format: LogFormat) {
     // The only error is a logger that is there already.
-    if log::set_boxed_logger(Box::new(Logger { format })).is_ok() {
+    if log::set_logger(Box::leak(Box::new(Logger { format }))).is_ok() {
         log::set_max_level(level);
     }
 }
