@@ -1,8 +1,13 @@
 //! `serve`: starts the server.
 
+use std::io::Write as _;
+use std::path::PathBuf;
+
 use argh::FromArgs;
+use log::LevelFilter;
 
 use super::Error;
+use crate::serve::logger::{self, LogFormat};
 use crate::serve::options::{PolicySource, RelayOptions, UrlError};
 use crate::serve::state::ClockTrust;
 use crate::serve::{self, Options};
@@ -33,7 +38,8 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, config: Option<&str>) -> Result<(), Error> {
         let _ = (config, self.uci, self.start_empty);
-        let data_dir = std::path::PathBuf::from(self.data_dir.unwrap_or_else(|| "data".into()));
+        logger::start(LevelFilter::Info, LogFormat::Text);
+        let data_dir = self.data_dir.map_or_else(default_data_dir, PathBuf::from);
         let listen = self.listen.as_deref().unwrap_or("127.0.0.1:8080");
         let listen: std::net::SocketAddr =
             listen.parse().map_err(|_| Error::Local(format!("{listen} is no address")))?;
@@ -57,7 +63,7 @@ impl Serve {
             },
             records: None,
             policy: PolicySource::Database,
-            clock: ClockTrust::Synchronised,
+            clock: ClockTrust::Always,
             relay: Some(RelayOptions {
                 region: 999,
                 code: "gramscale".into(),
@@ -72,6 +78,54 @@ impl Serve {
             }),
             derp: Default::default(),
         };
-        serve::run(options, || ()).map_err(|error| Error::Local(error.to_string()))
+        let greeting = greeting(&options);
+        let ready = || _ = std::io::stdout().write_all(greeting.as_bytes());
+        serve::run(options, ready).map_err(|error| Error::Local(error.to_string()))
     }
+}
+
+/// Where the state is kept if nothing says otherwise.
+fn default_data_dir() -> PathBuf {
+    let home = std::env::var("HOME").unwrap_or_default();
+    PathBuf::from(home).join(".local/share/gramscale")
+}
+
+/// Where everything is, and what to type next.
+fn greeting(options: &Options) -> String {
+    let mut text = format!(
+        "gramscale {} serves\n\
+         \x20 control   {}  (listening on {})\n\
+         \x20 state     {}\n\
+         \x20 admin     {}\n",
+        env!("CARGO_PKG_VERSION"),
+        options.server_url,
+        options.listen,
+        options.store.display(),
+        options.socket.display(),
+    );
+    if let Some(relay) = &options.relay {
+        text += &format!("  relay     region {} on the same port", relay.region);
+        if let Some(stun) = relay.stun {
+            text += &format!(", STUN on UDP {}", stun.port());
+        }
+        text += "\n";
+    }
+    if !options.server_url.tls {
+        text += "  The first connection of a client trusts what it finds at this http URL.\n";
+    }
+    if options.listen.ip().is_loopback()
+        && let Some(addr) = serve::lan_address()
+    {
+        let port = options.listen.port();
+        text += &format!(
+            "For other machines of the network: gramscale serve --listen {addr}:{port} \
+             --server-url http://{addr}:{port}\n"
+        );
+    }
+    text += "Next: gramscale users create NAME\n      gramscale preauthkeys create --user NAME\n";
+    text += &format!(
+        "and on the machine: tailscale up --login-server {} --auth-key KEY\n",
+        options.server_url
+    );
+    text
 }
