@@ -1,6 +1,7 @@
 //! Listeners, and who gets a place when there are few.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use futures_lite::future::BoxedLocal;
+use futures_lite::future::{BoxedLocal, poll_once};
 use gramscale_rt::{Async, Notify, Task, spawn, sys, timeout, yield_now};
 use slab::Slab;
 
@@ -180,11 +181,13 @@ async fn admit(
     match accepted {
         Ok((stream, addr)) => {
             let peer = Peer { addr, tls: false };
-            places.give(|slot| handler(Connection { stream, peer, slot }));
+            places.give(Origin::of(addr), |slot| handler(Connection { stream, peer, slot }));
             yield_now().await;
         }
         Err(error) if sys::out_of_descriptors(&error) => {
             log::debug!("accept: {error}");
+            // Not for one that left earlier.
+            let _ = poll_once(places.left.notified()).await;
             places.evict();
             // The evicted connection is closed when its task is run.
             timeout(PAUSE, places.left.notified()).await;
@@ -194,8 +197,9 @@ async fn admit(
     }
 }
 
-/// The places for connections. Whoever has not shown who it is loses its place to a newcomer
-/// when all are taken, the oldest first.
+/// The places for connections. Whoever has not shown who it is may lose its place to a newcomer
+/// when all are taken: the oldest connection of the host that has the most of them, so that who
+/// floods us crowds out itself.
 pub struct Places {
     capacity: usize,
     taken: RefCell<Slab<Place>>,
@@ -208,8 +212,24 @@ pub struct Places {
 struct Place {
     /// Counts arrivals: the smallest is the oldest.
     order: u64,
+    origin: Origin,
     trusted: bool,
     task: Option<Task<()>>,
+}
+
+/// What counts as one host: an IPv4 address, or the network of an IPv6 address that one
+/// customer has at least; zero for the unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Origin(u64);
+
+impl Origin {
+    fn of(addr: Option<SocketAddr>) -> Self {
+        Self(match addr.map(|addr| addr.ip().to_canonical()) {
+            Some(IpAddr::V4(v4)) => v4.to_bits().into(),
+            Some(IpAddr::V6(v6)) => (v6.to_bits() >> 64) as u64,
+            None => 0,
+        })
+    }
 }
 
 /// What has become of connections, for the metrics.
@@ -247,15 +267,16 @@ impl Places {
         Counts { open, evicted: self.evicted.get(), refused: self.refused.get() }
     }
 
-    /// Starts a task in a place, if need be that of the oldest connection that is not trusted.
-    fn give(self: &Rc<Self>, start: impl FnOnce(Slot) -> BoxedLocal<()>) {
+    /// Starts a task in a place, if need be that of another that is not trusted.
+    fn give(self: &Rc<Self>, origin: Origin, start: impl FnOnce(Slot) -> BoxedLocal<()>) {
         if self.taken.borrow().len() >= self.capacity && !self.evict() {
             self.refused.set(self.refused.get().wrapping_add(1));
             return;
         }
         let order = self.order.get();
         self.order.set(order + 1);
-        let key = self.taken.borrow_mut().insert(Place { order, trusted: false, task: None });
+        let key =
+            self.taken.borrow_mut().insert(Place { order, origin, trusted: false, task: None });
         let slot = Slot { places: Rc::downgrade(self), key, order };
         let task = spawn(start(slot));
         if let Some(place) = self.taken.borrow_mut().get_mut(key) {
@@ -263,12 +284,20 @@ impl Places {
         }
     }
 
-    /// Sends the oldest connection away that is not trusted; false if there is none.
+    /// Sends a connection away that is not trusted; false if there is none.
     fn evict(&self) -> bool {
         let mut taken = self.taken.borrow_mut();
         let untrusted = taken.iter().filter(|(_, place)| !place.trusted);
-        let Some((key, _)) = untrusted.min_by_key(|(_, place)| place.order) else { return false };
-        let place = taken.remove(key);
+        let mut untrusted: Vec<_> =
+            untrusted.map(|(key, place)| (place.origin, place.order, key)).collect();
+        untrusted.sort_unstable();
+        // Within the largest group the first is the oldest; of groups of one size, the one with
+        // the oldest connection has to give.
+        let groups = untrusted.chunk_by(|a, b| a.0 == b.0);
+        let oldest = |group: &[(Origin, u64, usize)]| group.first().map(|(_, order, _)| *order);
+        let largest = groups.max_by_key(|group| (group.len(), Reverse(oldest(group))));
+        let Some((_, _, key)) = largest.and_then(|group| group.first()) else { return false };
+        let place = taken.remove(*key);
         drop(taken);
         self.evicted.set(self.evicted.get().wrapping_add(1));
         // Cancels the task.
@@ -325,10 +354,11 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpStream;
+    use std::process::{Command, Stdio};
 
-    use futures_lite::AsyncReadExt;
+    use futures_lite::{AsyncReadExt, AsyncWriteExt};
     use gramscale_rt::{block_on, sleep, unblock};
 
     use super::*;
@@ -400,6 +430,109 @@ mod tests {
             settle().await;
             assert!(is_open(&mut next) && is_open(&mut peers[0]));
         });
+    }
+
+    #[test]
+    fn who_floods_crowds_out_itself() {
+        let places = Places::new(5);
+        let gone = Rc::new(RefCell::new(Vec::new()));
+        let addr = |text: &str| Some(SocketAddr::new(text.parse().unwrap(), 1));
+        block_on(async {
+            let join = |name: &'static str, ip: &str| {
+                let gone = gone.clone();
+                places.give(Origin::of(addr(ip)), |slot| {
+                    Box::pin(async move {
+                        let _slot = slot;
+                        let _told = Told(name, gone);
+                        std::future::pending().await
+                    })
+                });
+            };
+            join("honest", "10.0.0.1");
+            join("flood 1", "fd00::1");
+            join("flood 2", "fd00::2");
+            join("other", "fd00:0:0:1::1");
+            join("flood 3", "fd00::3");
+            settle().await;
+            join("flood 4", "fd00::4");
+            join("mapped", "::ffff:10.0.0.1");
+            // Now two of the flood and two of another host: the older pair gives.
+            join("late", "10.0.0.9");
+            join("last", "10.0.0.10");
+            settle().await;
+        });
+        assert_eq!(*gone.borrow(), ["flood 1", "flood 2", "honest", "flood 3"]);
+    }
+
+    struct Told(&'static str, Rc<RefCell<Vec<&'static str>>>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.1.borrow_mut().push(self.0);
+        }
+    }
+
+    /// A server in a process with few descriptors, asked from this one.
+    #[test]
+    #[cfg_attr(target_arch = "mips", ignore = "an emulated program cannot start itself")]
+    fn few_descriptors() {
+        // With places for what there are descriptors for, and with far too many places.
+        for places in ["12", "1000"] {
+            let mut server = Command::new("sh")
+                .args(["-c", "ulimit -n 32; exec \"$0\" --ignored --exact \"$1\" --nocapture"])
+                .arg(std::env::current_exe().unwrap())
+                .arg("net::listen::tests::serve_with_few_descriptors")
+                .env("GRAMSCALE_TEST_PLACES", places)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+            let port = lines.find_map(|line| line.unwrap().strip_prefix("port ")?.parse().ok());
+            let asked = port.map(ask_among_silent_ones);
+            server.kill().unwrap();
+            server.wait().unwrap();
+            assert_eq!(asked, Some(true), "{places}");
+        }
+    }
+
+    fn ask_among_silent_ones(port: u16) -> bool {
+        let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let silent = || (0..100).map(|_| connect()).collect::<Vec<_>>();
+        let _before = silent();
+        let mut asking = connect();
+        asking.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut ask = || {
+            let mut answer = [0];
+            asking.write_all(b"t").unwrap();
+            asking.read_exact(&mut answer).is_ok_and(|()| answer == *b"y")
+        };
+        // Trusted from the first answer on, it stays while others come.
+        let first = ask();
+        let _after = silent();
+        first && ask()
+    }
+
+    /// The other half of `few_descriptors`, which starts it.
+    #[test]
+    #[ignore = "not a test of its own"]
+    fn serve_with_few_descriptors() {
+        let Ok(places) = std::env::var("GRAMSCALE_TEST_PLACES") else { return };
+        let handler: Handler = Rc::new(|connection| {
+            Box::pin(async move {
+                let mut stream = &connection.stream;
+                let mut byte = Vec::new();
+                while matches!(stream.read_into(&mut byte, 1).await, Ok(1)) {
+                    connection.slot.trust();
+                    stream.write_all(b"y").await.unwrap();
+                }
+            })
+        });
+        let serve = async {
+            let listener = tcp(local()).unwrap().remove(0);
+            println!("\nport {}", listener.get_ref().local_addr().unwrap().port());
+            accept_tcp(listener, Places::new(places.parse().unwrap()), handler).await;
+        };
+        block_on(timeout(Duration::from_secs(60), serve));
     }
 
     #[test]
