@@ -85,16 +85,14 @@ impl Head {
 /// Path and query of a target in origin-form or, as tailscale-rs sends it, absolute-form
 /// (RFC 9112 section 3.2); `*` stays as it is.
 fn split_target(target: &str) -> Result<(String, String), HeadError> {
-    let local = match target.find("://") {
-        Some(scheme) if target.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-            let known =
-                ["http", "https"].iter().any(|name| target[..scheme].eq_ignore_ascii_case(name));
-            let rest = &target[scheme + 3..];
+    let local = match target.split_once("://") {
+        Some((scheme, rest)) if target.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            let known = ["http", "https"].iter().any(|name| scheme.eq_ignore_ascii_case(name));
             let authority = rest.find(['/', '?']).unwrap_or(rest.len());
             if !known || authority == 0 {
                 return Err(HeadError::Target);
             }
-            &rest[authority..]
+            rest.get(authority..).unwrap_or_default()
         }
         _ if target.starts_with('/') || target == "*" => target,
         _ => return Err(HeadError::Target),
