@@ -207,6 +207,11 @@ impl Netmap {
         json.key("CollectServices").bool(false);
         let filter = tailnet.packet_filter(view.viewer);
         packet_filter(&mut json, &filter);
+        let (ssh, caps) = self.rights(tailnet, view.viewer);
+        if !tailnet.is_open() {
+            json.key("SSHPolicy").raw(&ssh);
+        }
+        view.rights = (digest(&ssh), digest(&caps));
         json.key("ClientVersion").raw(b"{\"RunningLatest\":true}");
         if !self.settings.log_tail {
             json.key("Debug").raw(b"{\"DisableLogTail\":true}");
@@ -300,19 +305,42 @@ impl Netmap {
     }
 
     fn own_node(&self, json: &mut Json<'_>, tailnet: &Tailnet, member: &Member, form: Form) {
-        let mut caps = Vec::new();
-        let mut map = Json::new(&mut caps);
-        map.open('{').key("https://tailscale.com/cap/is-admin").raw(b"[]");
-        map.key("https://tailscale.com/cap/ssh").raw(b"[]");
-        if self.settings.taildrop {
-            map.key("https://tailscale.com/cap/file-sharing").raw(b"[]");
-        }
-        let update = if self.settings.auto_update { &b"[true]"[..] } else { b"[false]" };
-        map.key("default-auto-update").raw(update).close('}');
+        let caps = self.caps(tailnet, member.node.id);
         let own = Whom::Itself { caps: &caps };
         let shown = tailnet.shown(member.node.id).unwrap_or(&member.node);
         let domain = &self.settings.dns.base_domain;
         node::write(json, tailnet, member, shown, domain, form, &own);
+    }
+
+    /// What the policy says of a node beside its filter: the SSH policy, and its `CapMap`.
+    fn rights(&self, tailnet: &Tailnet, node: NodeId) -> (Vec<u8>, Vec<u8>) {
+        let mut ssh = Vec::new();
+        tailnet.write_ssh(node, &mut ssh);
+        (ssh, self.caps(tailnet, node))
+    }
+
+    /// The `CapMap` of a node itself: what every node has, and what the policy gives it.
+    fn caps(&self, tailnet: &Tailnet, node: NodeId) -> Vec<u8> {
+        let update: &[u8] = if self.settings.auto_update { b"true" } else { b"false" };
+        let mut all = BTreeMap::from([
+            ("https://tailscale.com/cap/is-admin", Vec::new()),
+            ("https://tailscale.com/cap/ssh", Vec::new()),
+            ("default-auto-update", vec![update]),
+        ]);
+        if self.settings.taildrop {
+            all.insert("https://tailscale.com/cap/file-sharing", Vec::new());
+        }
+        all.extend(tailnet.attributes(node));
+        let mut out = Vec::new();
+        let mut json = Json::new(&mut out);
+        json.open('{');
+        for (name, values) in all {
+            json.key(name).open('[');
+            values.into_iter().for_each(|value| _ = json.raw(value));
+            json.close(']');
+        }
+        json.close('}');
+        out
     }
 
     fn derp_map(&self, version: u16) -> &[u8] {
@@ -342,7 +370,15 @@ impl Netmap {
     }
 
     fn delta(&mut self, view: &mut View, tailnet: &Tailnet) -> Option<Message> {
-        let pending = std::mem::take(&mut view.pending);
+        let mut pending = std::mem::take(&mut view.pending);
+        let mut new_ssh = None;
+        if pending.policy || pending.filter || pending.own {
+            let (ssh, caps) = self.rights(tailnet, view.viewer);
+            let rights = (digest(&ssh), digest(&caps));
+            pending.own |= rights.1 != view.rights.1;
+            new_ssh = Some(ssh).filter(|_| rights.0 != view.rights.0);
+            view.rights = rights;
+        }
         let mut text = Vec::new();
         let mut json = Json::new(&mut text);
         json.open('{');
@@ -357,6 +393,9 @@ impl Netmap {
         }
         if pending.dns {
             json.key("DNSConfig").raw(&self.dns);
+        }
+        if let Some(ssh) = new_ssh {
+            json.key("SSHPolicy").raw(&ssh);
         }
         self.peers_delta(&mut json, view, tailnet, &pending);
         if pending.policy || pending.filter || pending.own {
@@ -442,6 +481,13 @@ impl Netmap {
             profiles(json, tailnet, &users);
         }
     }
+}
+
+/// Tells one text from another (FNV-1a); both are ours, so nobody has an interest in a collision.
+fn digest(text: &[u8]) -> u64 {
+    text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// A filter by name, which clients tell from none even where it lets nothing in.

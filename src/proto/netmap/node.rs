@@ -63,14 +63,18 @@ pub(super) fn write(
     json.key("Addresses").open('[');
     node.addresses().for_each(|addr| _ = json.display(&Prefix::single(addr)));
     json.close(']');
-    let usable = |route: &Prefix| match whom {
-        Whom::Itself { .. } => true,
-        Whom::Peer(viewer) => tailnet.may_use(*viewer, node.id, route),
+    let mut routes: Vec<Prefix> = match whom {
+        Whom::Itself { .. } => {
+            let exit = member.routes().filter(Prefix::is_exit);
+            tailnet.primary_routes(node.id).chain(exit).collect()
+        }
+        Whom::Peer(viewer) => {
+            let through = |route: &Prefix| tailnet.leads_through(*viewer, node.id, route);
+            member.routes().filter(through).collect()
+        }
     };
-    let primary: Vec<Prefix> = tailnet.primary_routes(node.id).filter(usable).collect();
-    let exit = member.routes().filter(Prefix::is_exit).filter(usable);
-    let mut routes: Vec<Prefix> = primary.iter().copied().chain(exit).collect();
     routes.sort_unstable();
+    let primary: Vec<Prefix> = routes.iter().copied().filter(|route| !route.is_exit()).collect();
     if form < Form::Current || !routes.is_empty() {
         json.key("AllowedIPs").open('[');
         node.addresses().for_each(|addr| _ = json.display(&Prefix::single(addr)));

@@ -19,7 +19,7 @@ use crate::wire::time::Timestamp;
 const STEPS: u32 = 1200;
 
 /// Policies that are put in force one after the other.
-const POLICIES: [&str; 4] = [
+const POLICIES: [&str; 5] = [
     r#"{"tagOwners":{"tag:web":[]},"acls":[{"action":"accept","src":["*"],"dst":["*:*"]}]}"#,
     r#"{"tagOwners":{"tag:web":[]},"groups":{"group:a":["user1@","user2@"]},
         "acls":[{"action":"accept","src":["group:a"],"dst":["tag:web:80","10.0.0.0/8:*"]},
@@ -29,6 +29,10 @@ const POLICIES: [&str; 4] = [
         "acls":[{"action":"accept","src":["autogroup:member"],"dst":["autogroup:self:*"]},
                 {"action":"accept","src":["autogroup:member"],"dst":["autogroup:internet:*"]}]}"#,
     r#"{"acls":[]}"#,
+    r#"{"tagOwners":{"tag:web":[]},"nodeAttrs":[{"target":["tag:web"],"attr":["magicdns-aaaa"]}],
+        "grants":[{"src":["autogroup:member"],"dst":["10.0.0.0/8"],"ip":["*"],"via":["tag:web"]},
+                  {"src":["*"],"dst":["tag:web"],"ip":["tcp:80"],"app":{"example.com/x":[{"a":1}]}}],
+        "ssh":[{"action":"accept","src":["autogroup:member"],"dst":["tag:web"],"users":["root"]}]}"#,
 ];
 
 /// What a client knows.

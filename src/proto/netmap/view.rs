@@ -24,6 +24,8 @@ pub struct View {
     pub(super) ended: bool,
     pub(super) known: Slots,
     pub(super) pending: Pending,
+    /// Digests of the SSH policy and of the capabilities that it was told.
+    pub(super) rights: (u64, u64),
     /// The packet filter that it was told.
     pub(super) filter: Option<Rc<Filter>>,
 }
@@ -55,6 +57,7 @@ impl View {
             ended: false,
             known: Slots::default(),
             pending: Pending::default(),
+            rights: (0, 0),
             filter: None,
         }
     }

@@ -145,10 +145,11 @@ impl Compiled {
         &self.policy
     }
 
-    /// Takes note of the users there are, after any change of them.
+    /// Takes note of the users there are, after any change of them; whether any name in the policy
+    /// now means somebody else, which may change who sees whom.
     ///
     /// The error is a name that means more than one user; what held before still holds then.
-    pub fn set_people(&mut self, people: &[Person<'_>]) -> Result<(), Error> {
+    pub fn set_people(&mut self, people: &[Person<'_>]) -> Result<bool, Error> {
         let people = People::new(people);
         let mut users = Vec::with_capacity(self.policy.table.aliases.len());
         for alias in &self.policy.table.aliases {
@@ -171,7 +172,7 @@ impl Compiled {
                 self.classify(place);
             }
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Adds a node, or takes note of how it is now.

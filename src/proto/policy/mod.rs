@@ -6,6 +6,7 @@
 
 mod alias;
 mod attribute;
+mod beyond;
 mod bits;
 mod compiled;
 mod document;

@@ -1,5 +1,6 @@
 //! The policy in force: set, asked, and kept up to date as users and nodes change.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::change::Change;
@@ -65,9 +66,39 @@ impl Tailnet {
         self.access.sees(viewer.0, peer.0)
     }
 
-    /// Whether a viewer may use a route of a peer.
-    pub fn may_use(&self, viewer: NodeId, peer: NodeId, route: &Prefix) -> bool {
-        self.access.route(viewer.0, peer.0, route) != RouteUse::No
+    /// Whether a viewer is to send what goes to `route` through `peer`, which has the route in
+    /// force.
+    pub fn leads_through(&self, viewer: NodeId, peer: NodeId, route: &Prefix) -> bool {
+        let how = |router: NodeId| self.access.route(viewer.0, router.0, route);
+        match how(peer) {
+            RouteUse::No => false,
+            RouteUse::Primary | RouteUse::Steered if route.is_exit() => true,
+            RouteUse::Primary => self.primary(route) == Some(peer),
+            RouteUse::Steered => {
+                let steered = |router: &NodeId| how(*router) == RouteUse::Steered;
+                let primary = self.primary(route).filter(steered);
+                let others = || {
+                    let routers = self.nodes.values().filter(|m| m.routes().any(|r| r == *route));
+                    let mut routers: Vec<_> = routers
+                        .map(|m| (!m.online, m.node.id))
+                        .filter(|(_, id)| steered(id))
+                        .collect();
+                    routers.sort_unstable();
+                    routers.first().map(|(_, id)| *id)
+                };
+                primary.or_else(others) == Some(peer)
+            }
+        }
+    }
+
+    /// Writes what the policy lets SSH clients do on a node, as a `tailcfg.SSHPolicy`.
+    pub fn write_ssh(&self, node: NodeId, out: &mut Vec<u8>) {
+        self.access.render_ssh(node.0, out);
+    }
+
+    /// The attributes that the policy gives a node, with their values as JSON.
+    pub fn attributes(&self, node: NodeId) -> BTreeMap<&str, Vec<&[u8]>> {
+        self.access.attributes(node.0)
     }
 
     /// What may come in at a node.
@@ -103,7 +134,22 @@ impl Tailnet {
     /// Tells the policy who the users are now.
     pub(super) fn recount_users(&mut self) -> Result<(), Refusal> {
         let people = people(self.users.values());
-        self.access.set_people(&people).map_err(Refusal::Policy)
+        if self.access.set_people(&people).map_err(Refusal::Policy)? {
+            self.batch.tell(Change::Policy);
+        }
+        Ok(())
+    }
+
+    /// Tells of the routers that share a route with this one: through which of them a viewer goes
+    /// may depend on who is there.
+    pub(super) fn tell_fellow_routers(&mut self, id: NodeId) {
+        let Some(member) = self.nodes.get(&id).filter(|_| !self.access.is_open()) else { return };
+        let shared: Vec<Prefix> = member.routes().filter(|route| !route.is_exit()).collect();
+        for fellow in self.nodes.values() {
+            if fellow.routes().any(|route| shared.contains(&route)) {
+                self.batch.tell(Change::Node(fellow.node.id));
+            }
+        }
     }
 
     /// Notes whose filters changed since the last call.
@@ -146,6 +192,9 @@ impl Tailnet {
 
     fn compile(&self, text: &str) -> Result<Compiled, Refusal> {
         let policy = Policy::parse(text).map_err(Refusal::Policy)?;
+        if let Some(what) = policy.beyond_server() {
+            return Err(Refusal::PolicyBeyond(what));
+        }
         Compiled::new(Rc::new(policy), &people(self.users.values())).map_err(Refusal::Policy)
     }
 

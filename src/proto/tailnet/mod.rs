@@ -311,6 +311,7 @@ impl Tailnet {
         if !same {
             self.reclassify(id);
             self.batch.tell(Change::Access(id));
+            self.tell_fellow_routers(id);
         }
     }
 

@@ -82,6 +82,7 @@ impl Tailnet {
         if routes_changed {
             self.reclassify(id);
             self.batch.tell(Change::Access(id));
+            self.tell_fellow_routers(id);
             self.auto_approve(id)?;
             self.elect();
         }
@@ -97,6 +98,7 @@ impl Tailnet {
             member.soft.last_seen = None;
             self.batch.tell(Change::Patch(id, Patch::ONLINE));
             self.elect();
+            self.tell_fellow_routers(id);
         }
     }
 
@@ -210,6 +212,7 @@ impl Tailnet {
         member.soft.last_seen = member.live.left_at;
         self.unsaved.insert(id);
         self.batch.tell(Change::Patch(id, Patch::ONLINE));
+        self.tell_fellow_routers(id);
     }
 }
 

@@ -21,6 +21,11 @@ impl Member {
 }
 
 impl Tailnet {
+    /// The node that serves a subnet route now.
+    pub(super) fn primary(&self, route: &Prefix) -> Option<NodeId> {
+        self.primaries.get(route).copied()
+    }
+
     /// The subnet routes that this node serves now; with several routers for a prefix only one
     /// does. Default routes are no part of this: every exit node offers them.
     pub fn primary_routes(&self, id: NodeId) -> impl Iterator<Item = Prefix> + '_ {
