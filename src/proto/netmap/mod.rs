@@ -436,6 +436,9 @@ impl Netmap {
             lost.collect::<Vec<_>>().into_iter().for_each(|slot| changed.add(slot));
         }
         let mut users = pending.users.clone();
+        if let Some(own) = tailnet.node(view.viewer).filter(|_| pending.own) {
+            users.push(owner(own));
+        }
         let mut upserts = Vec::new();
         for slot in changed.iter() {
             let Some(member) = tailnet.at_slot(slot) else { continue };

@@ -118,6 +118,7 @@ impl Control {
                 Box::pin(async move {
                     connection.stream = websocket::unwrap(connection.stream);
                     let told = connection.stream.write_all(&out).await;
+                    let told = told.and(connection.stream.flush().await);
                     if let (Some(session), Ok(())) = (then, told) {
                         session.serve(connection).await;
                     }

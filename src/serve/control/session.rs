@@ -341,7 +341,12 @@ impl Session {
             let mut sealed = Vec::with_capacity(plain.len() + plain.len() / 128 + 64);
             self.noise.seal.seal(&plain, &mut sealed)?;
             drop(plain);
-            let written = timeout(WRITE_TIME, (&mut &*stream).write_all(&sealed)).await;
+            let whole = async {
+                let mut stream = stream;
+                stream.write_all(&sealed).await?;
+                stream.flush().await
+            };
+            let written = timeout(WRITE_TIME, whole).await;
             written.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
             self.feed_maps();
             future::yield_now().await;
