@@ -3,8 +3,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use gramscale_proto::tailnet::record::{Host, Node, NodeId, RegisterMethod, Soft, User, UserId};
-use gramscale_proto::tailnet::write::{Meta, NextIds, PolicyText, Snapshot, Write};
+use gramscale_proto::tailnet::record::{
+    ApiKey, ApiKeyId, AuthKey, AuthKeyId, Expiry, Host, Node, NodeId, RegisterMethod, Secret, Soft,
+    User, UserId,
+};
+use gramscale_proto::tailnet::write::{
+    DerpMapText, Meta, NextIds, Pinned, PolicyText, Snapshot, Write,
+};
 use gramscale_proto::wire::key::{MachineKey, NodeKey};
 use gramscale_proto::wire::time::Timestamp;
 use gramscale_rt::{block_on, spawn};
@@ -393,6 +398,111 @@ fn a_newer_schema_is_refused() {
     let error = Store::open_memory(&memory).err().unwrap();
     assert_eq!(error.kind, Kind::Newer(7, 1));
     assert!(error.to_string().contains("newer gramscale (schema 7, this one knows 1)"), "{error}");
+}
+
+/// A database that a little-endian machine wrote with schema 1, as people have it on their disks:
+/// lines of an offset and bytes, the rest is zeros.
+const SCHEMA_1: &str = include_str!("testdata/schema-1.txt");
+
+/// What is in it: one record of each kind.
+fn schema_1() -> Vec<Write> {
+    let auth_key = AuthKey {
+        id: AuthKeyId(3),
+        prefix: "0123456789ab".into(),
+        secret: Secret::Sha256([5; 32]),
+        user: Some(UserId(1)),
+        tags: vec!["tag:a".into()],
+        reusable: true,
+        ephemeral: false,
+        used: true,
+        expiry: Some(Expiry::In(Duration::from_secs(3600))),
+        created: Timestamp(-1),
+    };
+    let api_key = ApiKey {
+        id: ApiKeyId(300),
+        prefix: "ba9876543210".into(),
+        secret: Secret::Sha256([8; 32]),
+        expiry: Some(Expiry::At(Timestamp(1 << 60))),
+        created: Timestamp(5),
+        last_seen: Some(Timestamp(6)),
+    };
+    let pinned = Pinned { host: "h".into(), key: vec![1, 2], certificate: vec![0xff; 300] };
+    let map = DerpMapText { text: "{}".into(), at: Timestamp(7) };
+    vec![
+        user(1),
+        node(1),
+        soft(1, 500),
+        Write::PutAuthKey(auth_key),
+        Write::PutApiKey(api_key),
+        Write::PutPolicy(PolicyText { text: "// é\n{}".into(), at: Timestamp(3) }),
+        Write::PutMeta(Meta::NoiseKey([6; 32].into())),
+        Write::PutMeta(Meta::RelayKey([7; 32].into())),
+        Write::PutMeta(Meta::Pinned(pinned)),
+        Write::PutMeta(Meta::DerpMap("https://d/".into(), map)),
+    ]
+}
+
+#[test]
+fn files_of_other_machines_and_times_are_read() {
+    if std::env::var_os("UPDATE_TESTDATA").is_some() {
+        let memory = Memory::default();
+        let (store, _) = Store::open_memory(&memory).unwrap();
+        block_on(store.commit(schema_1())).unwrap();
+        block_on(store.close()).unwrap();
+        fs::write("src/store/testdata/schema-1.txt", to_text(&memory.bytes())).unwrap();
+        return;
+    }
+    let memory = Memory::from(from_text(SCHEMA_1));
+    let (store, snapshot) = Store::open_memory(&memory).unwrap();
+    assert_eq!(snapshot, expected(schema_1()));
+    block_on(store.commit(vec![user(9)])).unwrap();
+    assert_eq!(reopened(&memory), expected(schema_1().into_iter().chain([user(9)])));
+}
+
+/// `OFFSET HEX`, where a run of one byte is `BYTExCOUNT`; the first line is the size.
+fn to_text(bytes: &[u8]) -> String {
+    let mut text = format!("{}\n", bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let run = bytes[at..].iter().take_while(|byte| **byte == bytes[at]).count();
+        let mixed = bytes[at..].chunk_by(|a, b| a == b).take_while(|run| run.len() < 8);
+        let mixed = mixed.map(<[u8]>::len).sum::<usize>().min(40);
+        match (bytes[at], run) {
+            (0, 8..) => at += run,
+            (byte, 8..) => {
+                text += &format!("{at} {byte:02x}x{run}\n");
+                at += run;
+            }
+            _ => {
+                let hex: String =
+                    bytes[at..at + mixed].iter().map(|byte| format!("{byte:02x}")).collect();
+                text += &format!("{at} {hex}\n");
+                at += mixed;
+            }
+        }
+    }
+    text
+}
+
+fn from_text(text: &str) -> Vec<u8> {
+    let mut lines = text.lines();
+    let mut bytes = vec![0; lines.next().unwrap().parse().unwrap()];
+    for line in lines {
+        let (at, part) = line.split_once(' ').unwrap();
+        let at: usize = at.parse().unwrap();
+        let byte = |hex: &str| u8::from_str_radix(hex, 16).unwrap();
+        match part.split_once('x') {
+            Some((hex, count)) => {
+                bytes[at..at + count.parse::<usize>().unwrap()].fill(byte(hex));
+            }
+            None => {
+                for (n, pair) in part.as_bytes().chunks(2).enumerate() {
+                    bytes[at + n] = byte(std::str::from_utf8(pair).unwrap());
+                }
+            }
+        }
+    }
+    bytes
 }
 
 #[test]
