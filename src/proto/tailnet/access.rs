@@ -140,15 +140,15 @@ impl Tailnet {
         Ok(())
     }
 
-    /// Tells of the routers that share a route with this one: through which of them a viewer goes
-    /// may depend on who is there.
-    pub(super) fn tell_fellow_routers(&mut self, id: NodeId) {
-        let Some(member) = self.nodes.get(&id).filter(|_| !self.access.is_open()) else { return };
-        let shared: Vec<Prefix> = member.routes().filter(|route| !route.is_exit()).collect();
-        for fellow in self.nodes.values() {
-            if fellow.routes().any(|route| shared.contains(&route)) {
-                self.batch.tell(Change::Node(fellow.node.id));
-            }
+    /// Tells of all routers: through which of them a viewer goes may depend on which others there
+    /// are and on whether they are online.
+    pub(super) fn tell_routers(&mut self) {
+        if self.access.is_open() {
+            return;
+        }
+        let is_router = |member: &&Member| member.routes().any(|route| !route.is_exit());
+        for router in self.nodes.values().filter(is_router) {
+            self.batch.tell(Change::Node(router.node.id));
         }
     }
 

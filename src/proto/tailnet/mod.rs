@@ -287,6 +287,9 @@ impl Tailnet {
         self.unindex(&member.node);
         self.unsaved.remove(&id);
         self.reclassify(id);
+        if member.routes().next().is_some() {
+            self.tell_routers();
+        }
         Some(member)
     }
 
@@ -301,6 +304,7 @@ impl Tailnet {
     fn replace(&mut self, node: Node) {
         let id = node.id;
         let Some(member) = self.nodes.get_mut(&id) else { return };
+        let was_router = member.routes().next().is_some();
         let old = std::mem::replace(&mut member.node, node.clone());
         self.unindex(&old);
         self.index(&node);
@@ -311,7 +315,9 @@ impl Tailnet {
         if !same {
             self.reclassify(id);
             self.batch.tell(Change::Access(id));
-            self.tell_fellow_routers(id);
+            if was_router || self.nodes.get(&id).is_some_and(|m| m.routes().next().is_some()) {
+                self.tell_routers();
+            }
         }
     }
 

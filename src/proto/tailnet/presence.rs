@@ -82,7 +82,7 @@ impl Tailnet {
         if routes_changed {
             self.reclassify(id);
             self.batch.tell(Change::Access(id));
-            self.tell_fellow_routers(id);
+            self.tell_routers();
             self.auto_approve(id)?;
             self.elect();
         }
@@ -97,8 +97,11 @@ impl Tailnet {
             member.online = true;
             member.soft.last_seen = None;
             self.batch.tell(Change::Patch(id, Patch::ONLINE));
+            let is_router = member.routes().next().is_some();
             self.elect();
-            self.tell_fellow_routers(id);
+            if is_router {
+                self.tell_routers();
+            }
         }
     }
 
@@ -211,8 +214,11 @@ impl Tailnet {
         member.online = false;
         member.soft.last_seen = member.live.left_at;
         self.unsaved.insert(id);
+        let is_router = member.routes().next().is_some();
         self.batch.tell(Change::Patch(id, Patch::ONLINE));
-        self.tell_fellow_routers(id);
+        if is_router {
+            self.tell_routers();
+        }
     }
 }
 
