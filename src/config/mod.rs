@@ -83,12 +83,11 @@ impl Surroundings {
 
     /// Where the state lies unless something says otherwise.
     fn data_dir(&self) -> PathBuf {
-        if self.root {
-            return "/var/lib/gramscale".into();
-        }
         match (self.variable("XDG_DATA_HOME"), self.variable("HOME")) {
             (Some(data), _) => Path::new(data).join("gramscale"),
             (None, Some(home)) => Path::new(home).join(".local/share/gramscale"),
+            // As services are started.
+            (None, None) if self.root => "/var/lib/gramscale".into(),
             (None, None) => self.folder.join("gramscale"),
         }
     }
