@@ -350,6 +350,55 @@ fn what_was_told_survives() {
 }
 
 #[test]
+fn configuration() {
+    let folder = std::env::temp_dir().join(format!("gramscale-cli-{}-config", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("the folder is ours");
+        path.to_string_lossy().into_owned()
+    };
+    let lines = "server_url: http://127.0.0.1:1\nlisten_addr: 127.0.0.1:1\n";
+    let good = file("good.yaml", &format!("{lines}unix_socket: near.sock\n"));
+    let unknown = file("unknown.yaml", &format!("{lines}serverurl: x\n"));
+    let wrong = file("wrong.yaml", "server_url: 7\n");
+    let foreign =
+        file("foreign.yaml", &format!("{lines}database:\n  sqlite:\n    path: db.sqlite\n"));
+    file("db.sqlite", "");
+
+    let ran = run(&format!("configtest -c {good}"), &[]);
+    assert_eq!((ran.ok, &*ran.out, &*ran.err), (true, &*format!("{good} is good\n"), ""));
+    let ran = run(&format!("-c {unknown} configtest"), &[]);
+    assert!(!ran.ok && ran.err.contains("unknown.yaml line 3"), "{}", ran.err);
+    let ran = run("configtest", &[("HEADSCALE_CONFIG", &wrong)]);
+    assert!(!ran.ok && ran.err.contains("wrong.yaml line 1"), "{}", ran.err);
+    let ran = run("configtest -c /nonexistent.yaml -o json-line", &[]);
+    assert!(!ran.ok && ran.err.starts_with("{\"error\":\"/nonexistent.yaml: "), "{}", ran.err);
+
+    let shown = run(&format!("config show -o json -c {good}"), &[]);
+    let shown: Value = serde_json::from_str(&shown.out).expect("JSON");
+    assert_eq!(shown["server_url"], "http://127.0.0.1:1");
+    assert!(
+        run(&format!("dumpConfig -c {good}"), &[]).out.contains("server_url: http://127.0.0.1:1\n")
+    );
+
+    // The command line finds the server through the same file, whatever else is wrong with it.
+    let ran = run(&format!("health -c {unknown}"), &[("GRAMSCALE_CLI_TIMEOUT", "0s")]);
+    assert!(ran.err.starts_with("Error: cannot reach the server at "), "{}", ran.err);
+    let ran = run(&format!("health -c {good}"), &[("GRAMSCALE_CLI_TIMEOUT", "0s")]);
+    let socket = folder.join("near.sock").display().to_string();
+    assert!(ran.err.contains(&socket), "{}", ran.err);
+    let ran = run("health -c /nonexistent.yaml", &[]);
+    assert!(ran.err.starts_with("Error: /nonexistent.yaml: "), "{}", ran.err);
+
+    let ran = run(&format!("serve -c {wrong}"), &[]);
+    assert!(!ran.ok && ran.err.contains("wrong.yaml line 1"), "{}", ran.err);
+    let ran = run(&format!("serve -c {foreign}"), &[]);
+    assert!(!ran.ok && ran.err.contains("serve --start-empty"), "{}", ran.err);
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
 fn without_a_server() {
     let ran = run("health", &[("GRAMSCALE_UNIX_SOCKET", "/dev/null/s")]);
     assert!(

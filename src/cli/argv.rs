@@ -130,6 +130,7 @@ pub(super) fn normalise(args: Vec<String>) -> Result<Vec<String>, Error> {
 #[derive(Default)]
 struct Line {
     config: Option<String>,
+    uci: Option<String>,
     output: Option<String>,
     force: bool,
     help: bool,
@@ -165,6 +166,7 @@ impl Line {
         };
         match flag.name {
             "c" | "config" => self.config = Some(value()?),
+            "uci" => self.uci = Some(value()?),
             "o" | "output" => self.output = Some(value()?),
             "h" | "help" => self.help = true,
             "version" | "V" if self.words.is_empty() => self.word("version".into())?,
@@ -192,7 +194,9 @@ impl Line {
 
     fn finish(self) -> Vec<String> {
         let mut out = Vec::new();
-        for (name, value) in [("--config", self.config), ("--output", self.output)] {
+        for (name, value) in
+            [("--config", self.config), ("--uci", self.uci), ("--output", self.output)]
+        {
             if let Some(value) = value {
                 out.extend([name.to_owned(), value]);
             }
@@ -291,6 +295,7 @@ mod tests {
             ("node ls --output=json-line", "--output json-line nodes list"),
             ("-c /a/b.yaml nodes lsr", "--config /a/b.yaml nodes list-routes"),
             ("serve --config=x --start-empty", "--config x serve --start-empty"),
+            ("configtest --uci /etc/config/x", "--uci /etc/config/x configtest"),
             ("nodes -i 1 expire", "nodes expire -i 1"),
             ("node e -i=1 -d", "nodes expire -i 1 -d"),
             ("node logout -i1 --disable=true", "nodes expire -i 1 --disable"),

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 
+use self::config::Source;
 use self::output::Format;
 use self::session::Session;
 
@@ -37,6 +38,9 @@ struct Root {
     /// configuration file; also HEADSCALE_CONFIG or GRAMSCALE_CONFIG
     #[argh(option, short = 'c', arg_name = "file")]
     config: Option<String>,
+    /// take the settings from this UCI file instead
+    #[argh(option, arg_name = "file")]
+    uci: Option<String>,
     /// print json, json-line or yaml in place of text
     #[argh(option, short = 'o', arg_name = "format", default = "String::new()")]
     output: String,
@@ -116,13 +120,12 @@ fn one_line(text: &str) -> String {
 }
 
 fn run(root: Root, format: Format) -> Result<(), Error> {
-    let config = root.config.as_deref();
-    let force = root.force;
-    let session = || Session::open(config, format, force);
+    let source = Source { file: root.config.as_deref(), uci: root.uci.as_deref() };
+    let session = || Session::open(source, format, root.force);
     match root.command {
-        Command::Serve(command) => command.run(config),
-        Command::Config(command) => command.run(config, format),
-        Command::ConfigTest(_) => config::test(config, format),
+        Command::Serve(command) => command.run(source),
+        Command::Config(command) => command.run(source, format),
+        Command::ConfigTest(_) => config::test(source, format),
         Command::Generate(command) => command.run(format),
         Command::Version(_) => version::run(format),
         Command::ApiKeys(command) => command.run(&session()?),

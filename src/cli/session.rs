@@ -2,18 +2,16 @@
 //! and whether to ask first.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::time::Duration;
 
 use gramscale_proto::wire::time::{Timestamp, parse_duration};
 use serde_json::Value;
 
 use super::Error;
 use super::client::{Client, Target, escape};
+use super::config::Source;
 use super::dialect::released;
 use super::output::{self, Format};
-
-/// How long the server may take to be reached, where nothing else is said.
-const TIMEOUT: Duration = Duration::from_secs(5);
+use crate::config::Settings;
 
 /// One run of a command against the server.
 pub(super) struct Session {
@@ -26,10 +24,11 @@ pub(super) struct Session {
 
 impl Session {
     /// Finds out where the server is; connects only when something is called.
-    pub(super) fn open(config: Option<&str>, format: Format, force: bool) -> Result<Self, Error> {
-        let target = target(config)?;
+    pub(super) fn open(source: Source<'_>, format: Format, force: bool) -> Result<Self, Error> {
+        let settings = source.for_client()?;
+        let client = Client::new(target(&settings)?, settings.client.timeout);
         let now = Timestamp(gramscale_rt::clock::unix_nanos());
-        Ok(Self { client: Client::new(target, TIMEOUT), format, force, now })
+        Ok(Self { client, format, force, now })
     }
 
     /// `GET`.
@@ -109,29 +108,20 @@ impl Session {
     }
 }
 
-/// Where the server is: elsewhere, if the environment says so, else at its socket.
-fn target(_config: Option<&str>) -> Result<Target, Error> {
-    let variable = |name: &str| {
-        let found = ["GRAMSCALE_", "HEADSCALE_"]
-            .iter()
-            .find_map(|p| std::env::var(format!("{p}{name}")).ok());
-        found.filter(|value| !value.is_empty())
-    };
-    if let Some(address) = variable("CLI_ADDRESS") {
-        if variable("CLI_INSECURE").is_some_and(|value| value != "0" && value != "false") {
-            return Err(Error::Usage(
-                "certificates are always checked: name that of the server in SSL_CERT_FILE, and \
-                 leave HEADSCALE_CLI_INSECURE out"
-                    .into(),
-            ));
-        }
-        return Target::remote(&address, &variable("CLI_API_KEY").unwrap_or_default());
+/// Where the server is: elsewhere, if the settings say so, else at its socket.
+fn target(settings: &Settings) -> Result<Target, Error> {
+    let client = &settings.client;
+    if client.address.is_empty() {
+        return Ok(Target::Socket(settings.socket.clone()));
     }
-    if let Some(path) = variable("UNIX_SOCKET") {
-        return Ok(Target::Socket(path.into()));
+    if client.insecure {
+        return Err(Error::Usage(
+            "certificates are always checked: name that of the server in SSL_CERT_FILE, and \
+             leave cli.insecure out"
+                .into(),
+        ));
     }
-    let home = std::env::var("HOME").unwrap_or_default();
-    Ok(Target::Socket(format!("{home}/.local/share/gramscale/gramscale.sock").into()))
+    Target::remote(&client.address, &client.api_key)
 }
 
 /// Whether `text` can be an id.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -46,7 +47,12 @@ impl Derp {
                         tailnet.node_by_key(node).is_some_and(|member| !member.expired)
                     })
             };
-            let options = relay::Options { rate: relay.rate, ..relay::Options::default() };
+            let options = relay::Options {
+                rate: relay.rate,
+                max_connections: relay.max_connections,
+                max_queued: relay.max_queued,
+                ..relay::Options::default()
+            };
             Relay::new(key, options, Rc::new(admit))
         });
         if let Some(relay) = &relay {
@@ -94,7 +100,9 @@ pub(super) fn sources(options: &Options, pin: Option<[u8; 32]>) -> Sources {
 }
 
 fn own_region(options: &Options, relay: &RelayOptions, pin: Option<[u8; 32]>) -> Own {
-    let listen = options.listen.ip();
+    // The unspecified IPv6 address stands for both families.
+    let v4 = |addr: &SocketAddr| addr.is_ipv4() || addr.ip().is_unspecified();
+    let listens = (options.listen.iter().any(v4), options.listen.iter().any(SocketAddr::is_ipv6));
     Own {
         code: relay.code.clone(),
         name: relay.name.clone(),
@@ -104,8 +112,7 @@ fn own_region(options: &Options, relay: &RelayOptions, pin: Option<[u8; 32]>) ->
         pin,
         ipv4: relay.ipv4,
         ipv6: relay.ipv6,
-        // The unspecified IPv6 address stands for both families.
-        listens: (listen.is_ipv4() || listen.is_unspecified(), listen.is_ipv6()),
+        listens,
     }
 }
 
@@ -140,6 +147,8 @@ impl Hooks for MapHooks {
     }
 
     fn yaml(&self, text: &str) -> Result<Value, String> {
+        #[cfg(feature = "yaml")]
+        let text = &crate::config::yaml_to_json(text)?;
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 

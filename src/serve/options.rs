@@ -12,6 +12,10 @@ use gramscale_proto::wire::prefix::Prefix;
 
 use super::derpmap::Sources;
 use super::state::ClockTrust;
+use crate::config::{self, Settings};
+
+/// Bytes that the database may use as a cache: all is in memory anyway, and commits touch little.
+const CACHE: usize = 128 * 1024;
 
 /// Everything that [`super::run`] needs to know.
 #[derive(Clone, Debug)]
@@ -21,7 +25,7 @@ pub struct Options {
     /// Bytes that the database may use as a cache.
     pub cache: usize,
     /// Where clients connect.
-    pub listen: SocketAddr,
+    pub listen: Vec<SocketAddr>,
     /// How clients reach it.
     pub server_url: ServerUrl,
     /// Certificate chain and key as PEM files; the listener then speaks TLS only.
@@ -49,6 +53,77 @@ pub struct Options {
     pub relay: Option<RelayOptions>,
     /// Other relays; the own region is added to them.
     pub derp: Sources,
+    /// A database of headscale that may be there: beside it, our own does not begin empty.
+    pub foreign: Option<Foreign>,
+}
+
+/// A database of headscale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// On a host.
+    Postgres(String),
+    /// A file, if it is there.
+    Sqlite(PathBuf),
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postgres(host) => write!(f, "headscale's PostgreSQL database on {host}"),
+            Self::Sqlite(path) => write!(f, "headscale's database {}", path.display()),
+        }
+    }
+}
+
+impl Options {
+    /// What the settings mean for the server.
+    ///
+    /// # Errors
+    ///
+    /// The server's URL is none, which the settings' own check reports as well.
+    pub fn new(settings: &Settings) -> Result<Self, UrlError> {
+        let s = settings.clone();
+        let tls = s.tls_cert.zip(s.tls_key).map(|(chain, key)| TlsFiles { chain, key });
+        let foreign = settings.foreign().map(|foreign| match foreign {
+            config::Foreign::Postgres { host, .. } => Foreign::Postgres(host.to_owned()),
+            config::Foreign::Sqlite(path) => Foreign::Sqlite(path.to_owned()),
+        });
+        Ok(Self {
+            store: settings.database_file(),
+            cache: CACHE,
+            listen: s.listen,
+            server_url: s.server_url.parse()?,
+            tls,
+            socket: s.socket,
+            socket_mode: s.socket_mode,
+            noise_key: s.noise_key,
+            admin_allow: s.admin_allow,
+            rules: s.rules,
+            maps: netmap::Settings {
+                dns: s.dns,
+                log_tail: s.log_tail,
+                taildrop: s.taildrop,
+                auto_update: s.auto_update,
+            },
+            records: s.dns_records,
+            policy: match s.policy.in_database {
+                true => PolicySource::Database,
+                false => PolicySource::File(s.policy.path),
+            },
+            clock: match s.trust_clock {
+                true => ClockTrust::Always,
+                false => ClockTrust::Synchronised,
+            },
+            relay: RelayOptions::new(&settings.derp),
+            derp: Sources {
+                urls: s.derp.urls,
+                paths: s.derp.paths,
+                own: None,
+                update_every: s.derp.update.then_some(s.derp.update_every),
+            },
+            foreign,
+        })
+    }
 }
 
 /// A certificate and its key.
@@ -92,6 +167,33 @@ pub struct RelayOptions {
     pub ipv6: Option<IpAddr>,
     /// How much each client may send.
     pub rate: Option<Rate>,
+    /// Connections at most.
+    pub max_connections: usize,
+    /// Bytes at most that wait for all clients together.
+    pub max_queued: usize,
+}
+
+impl RelayOptions {
+    fn new(settings: &config::Derp) -> Option<Self> {
+        let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        settings.enabled.then(|| Self {
+            // The settings' check knows no larger one.
+            region: u16::try_from(settings.region).unwrap_or(u16::MAX),
+            code: settings.code.clone(),
+            name: settings.name.clone(),
+            verify_clients: settings.verify,
+            in_map: settings.add_region,
+            stun: settings.stun,
+            key: settings.key.clone(),
+            ipv4: settings.v4.map(IpAddr::V4),
+            ipv6: settings.v6.map(IpAddr::V6),
+            // What was not sent in a second can be made up for in the next.
+            rate: (settings.rate > 0)
+                .then_some(Rate { bytes_per_second: settings.rate, burst: settings.rate }),
+            max_connections: size(settings.max_connections),
+            max_queued: size(settings.max_queued),
+        })
+    }
 }
 
 /// The URL of the server: scheme, host and port, nothing behind them.

@@ -60,7 +60,11 @@ impl Router {
         let local = peer.is_none();
         let call = Call { head: &request.head, local, body: &request.body };
         let done = self.state.attempt(|tailnet, now| {
-            let policy = PolicySource::Store;
+            let file = self.state.policy_file();
+            let policy = match &*file {
+                Some((path, text)) => PolicySource::File { path, text },
+                None => PolicySource::Store,
+            };
             let response = Admin { tailnet, now, random: &mut draw, policy }.answer(&call);
             if response.status < 400 { Ok(response) } else { Err(response) }
         });

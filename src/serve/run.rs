@@ -16,7 +16,7 @@ use gramscale_rt::{Signal, Signals, random, spawn, sys, timeout};
 use super::control::Control;
 use super::derp::{self, Derp};
 use super::derpmap::SourceError;
-use super::options::{Options, PolicySource};
+use super::options::{Foreign, Options, PolicySource};
 use super::records::{self, RecordsError};
 use super::router::Router;
 use super::state::{Failure, State};
@@ -57,6 +57,15 @@ impl Server {
             std::fs::create_dir_all(folder).map_err(|e| StartError::Folder(folder.into(), e))?;
         }
         let (store, mut snapshot) = Store::open(&options.store, options.cache)?;
+        let there = |foreign: &Foreign| match foreign {
+            Foreign::Postgres(_) => true,
+            Foreign::Sqlite(path) => path.exists(),
+        };
+        if let Some(foreign) = options.foreign.take().filter(there)
+            && snapshot.is_empty()
+        {
+            return Err(StartError::Foreign(foreign));
+        }
         if let Some(path) = &options.records {
             options.maps.dns.records = records::read(path)?;
         }
@@ -97,8 +106,10 @@ impl Server {
                 }
             })
         });
-        for listener in listen::tcp(options.listen)? {
-            spawn(listen::accept_tcp(listener, places.clone(), handler.clone())).detach();
+        for addr in &options.listen {
+            for listener in listen::tcp(*addr)? {
+                spawn(listen::accept_tcp(listener, places.clone(), handler.clone())).detach();
+            }
         }
         let local: Handler =
             Rc::new(move |connection| Box::pin(http::serve(connection, router.clone())));
@@ -168,7 +179,7 @@ async fn tailnet(
     let netmap = Netmap::new(options.maps.clone());
     let state = State::new(tailnet, netmap, store, options.clock);
     match &options.policy {
-        PolicySource::File(None) => {}
+        PolicySource::File(None) => state.set_policy_file("", String::new()),
         PolicySource::File(Some(path)) => load_policy(&state, path).await?,
         PolicySource::Database => {
             let Some(policy) = stored_policy else { return Ok(state) };
@@ -191,7 +202,9 @@ async fn load_policy(state: &Rc<State>, path: &Path) -> Result<(), StartError> {
     loaded.map_err(|failure| match failure {
         Failure::Refused(refusal) => StartError::Policy(path.into(), refusal),
         Failure::Store(error) => StartError::Store(error),
-    })
+    })?;
+    state.set_policy_file(&path.display().to_string(), text);
+    Ok(())
 }
 
 /// A key of the server: from its file, if one is named, else from the database; made if it is
@@ -285,6 +298,8 @@ pub enum StartError {
     Derp(SourceError),
     /// The folder of the database can't be made.
     Folder(PathBuf, io::Error),
+    /// headscale's database is there, and ours is empty.
+    Foreign(Foreign),
     /// The pinned certificate.
     Identity(IdentityError),
     /// A key file.
@@ -311,6 +326,11 @@ impl fmt::Display for StartError {
             Self::Folder(path, error) => {
                 write!(f, "cannot make the folder {} for the database: {error}", path.display())
             }
+            Self::Foreign(foreign) => write!(
+                f,
+                "{foreign} is configured and this server's own is empty, so that all clients \
+                 would lose their login: import it, or begin anew with `serve --start-empty`"
+            ),
             Self::Identity(error) => error.fmt(f),
             Self::KeyFile(path, error) => write!(f, "the key file {}: {error}", path.display()),
             Self::Policy(path, error) => write!(f, "the policy file {}: {error}", path.display()),

@@ -1,6 +1,6 @@
 //! The one owner of the tailnet: runs commands, stores what they leave, tells who has to know.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
@@ -42,6 +42,8 @@ pub struct State {
     logins: RefCell<BTreeMap<LoginId, Rc<Notify>>>,
     /// Something changed that may be due sooner than the timer knows.
     due: Notify,
+    /// Path and text of the file that the policy comes from, if it does.
+    policy_file: RefCell<Option<(String, String)>>,
     /// Told when keys may have stopped being nodes'.
     revoked: RefCell<Option<Rc<dyn Fn()>>>,
     revoking: Cell<bool>,
@@ -93,6 +95,7 @@ impl State {
             streams: RefCell::default(),
             logins: RefCell::default(),
             due: Notify::new(),
+            policy_file: RefCell::default(),
             revoked: RefCell::default(),
             revoking: Cell::new(false),
         })
@@ -120,6 +123,16 @@ impl State {
     /// The store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The policy in force is that of a file; without a path there is none.
+    pub fn set_policy_file(&self, path: &str, text: String) {
+        *self.policy_file.borrow_mut() = Some((path.to_owned(), text));
+    }
+
+    /// Path and text of the file that the policy comes from, if it does.
+    pub fn policy_file(&self) -> Ref<'_, Option<(String, String)>> {
+        self.policy_file.borrow()
     }
 
     /// Has `f` called, soon after, when keys may have stopped being nodes'.

@@ -12,7 +12,7 @@ use super::{Admin, Done};
 pub enum PolicySource<'a> {
     /// A file, which an administrator edits: the interface only shows it.
     File {
-        /// Where it lies.
+        /// Where it lies; empty if none is named, which allows everything.
         path: &'a str,
         /// What it held when it was put in force.
         text: &'a str,
@@ -36,6 +36,12 @@ impl Admin<'_> {
     }
 
     pub(super) fn set_policy(&mut self, body: &Body) -> Done {
+        if let PolicySource::File { path: "", .. } = self.policy {
+            return Err(Problem::invalid(
+                "policy.mode is file, but policy.path names none: set that, or the mode to \
+                 database",
+            ));
+        }
         if let PolicySource::File { path, .. } = self.policy {
             return Err(Problem::invalid(format!(
                 "the policy is the file {path}: edit that and send the server SIGHUP, or set \
