@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use gramscale_proto::policy::{Compiled, Person, Policy, RouteUse, Standing, Subject};
+use gramscale_proto::policy::{Compiled, Person, Policy, Standing, Subject};
 use gramscale_proto::wire::prefix::Prefix;
 use serde_json::Value;
 
@@ -218,7 +218,7 @@ impl Tailnet {
         let mut peers = serde_json::Map::new();
         for (peer_name, peer) in &self.nodes {
             if self.compiled.sees(node.id, peer.id) {
-                peers.insert(peer_name.clone(), self.peer(node, peer_name, peer));
+                peers.insert(peer_name.clone(), self.peer(node, peer));
             }
         }
         same("peers", &expect["peers"], &Value::Object(peers))?;
@@ -256,12 +256,12 @@ impl Tailnet {
         node.addresses().into_iter().filter(|a| !hidden || a.contains(':')).collect()
     }
 
-    fn peer(&self, viewer: &Node, name: &str, peer: &Node) -> Value {
+    fn peer(&self, viewer: &Node, peer: &Node) -> Value {
         let mut allowed = self.addresses(viewer, peer);
         let mut primary = BTreeSet::new();
         let mut exit = false;
         for route in &peer.routes {
-            if !self.carries(viewer, name, peer, route) {
+            if !self.carries(viewer, peer, route) {
                 continue;
             }
             allowed.insert(route.to_string());
@@ -282,19 +282,9 @@ impl Tailnet {
     }
 
     /// Whether `viewer` reaches `route` through `peer`.
-    fn carries(&self, viewer: &Node, name: &str, peer: &Node, route: &Prefix) -> bool {
-        let primary = self.primaries.get(route);
-        let use_of = |peer: &Node| self.compiled.route(viewer.id, peer.id, route);
-        match use_of(peer) {
-            RouteUse::No => false,
-            _ if route.is_exit() => true,
-            RouteUse::Primary => primary.is_some_and(|primary| primary == name),
-            RouteUse::Steered => {
-                let steered = |name: &&String| use_of(&self.nodes[*name]) == RouteUse::Steered;
-                let first = || self.nodes.keys().find(|name| steered(name));
-                primary.filter(steered).or_else(first).is_some_and(|router| router == name)
-            }
-        }
+    fn carries(&self, viewer: &Node, peer: &Node, route: &Prefix) -> bool {
+        let primary = self.primaries.get(route).map(|name| self.nodes[name].id);
+        self.compiled.carries(viewer.id, peer.id, route, primary, |_| true)
     }
 }
 

@@ -41,6 +41,10 @@ impl Bits {
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
     pub(super) fn and(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
     }
@@ -89,7 +93,8 @@ mod tests {
         assert!(bits.meets(&[99, 32].into_iter().collect()));
         assert!(!bits.meets(&[1, 99].into_iter().collect()));
         bits.join(&[200].into_iter().collect());
-        assert!(bits.has(200) && bits.has(0));
+        assert!(bits.has(200) && bits.has(0) && !bits.is_empty());
+        assert!(Bits::default().is_empty());
         assert!(bits.exceeds(&[0, 31, 32].into_iter().collect()) && !bits.exceeds(&bits));
         assert_eq!(bits.and(&[1, 32, 200].into_iter().collect()), [32, 200].into_iter().collect());
     }

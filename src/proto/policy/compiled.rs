@@ -5,7 +5,7 @@
 //! then an intersection of a few words, and a new node costs one look at each rule.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::wire::prefix::Prefix;
@@ -39,6 +39,8 @@ pub struct Compiled {
     via_rules: Bits,
     pub(super) nodes: Vec<Option<Node>>,
     pub(super) places: BTreeMap<u64, usize>,
+    /// The places of each user's nodes.
+    pub(super) by_user: BTreeMap<u64, Bits>,
     /// How many nodes have each subnet route.
     pub(super) subnets: BTreeMap<Prefix, u32>,
     pub(super) cache: RefCell<Cache>,
@@ -46,6 +48,8 @@ pub struct Compiled {
     touched: Bits,
     touched_rules: Bits,
     touched_ssh: Bits,
+    /// Users whose nodes have changed, where rules are about a user's own nodes.
+    touched_users: BTreeSet<u64>,
 }
 
 /// The aliases in a rule.
@@ -127,11 +131,13 @@ impl Compiled {
             via_rules: Bits::default(),
             nodes: Vec::new(),
             places: BTreeMap::new(),
+            by_user: BTreeMap::new(),
             subnets: BTreeMap::new(),
             cache: RefCell::default(),
             touched: Bits::default(),
             touched_rules: Bits::default(),
             touched_ssh: Bits::default(),
+            touched_users: BTreeSet::new(),
         }
     }
 
@@ -184,6 +190,7 @@ impl Compiled {
         };
         self.take(place);
         self.count_subnets(&node, true);
+        self.note_user(&node, place, true);
         self.places.insert(subject.id, place);
         if place >= self.nodes.len() {
             self.nodes.resize_with(place + 1, || None);
@@ -243,6 +250,33 @@ impl Compiled {
         }
     }
 
+    /// Whether `viewer` reaches a route through `peer`: what stands in the AllowedIPs that it is
+    /// told of that peer, beside addresses.
+    ///
+    /// `primary` is the primary router for the route, `online` tells which nodes are there. Exit
+    /// nodes are not elected: all that the viewer may use are offered.
+    pub fn carries(
+        &self,
+        viewer: u64,
+        peer: u64,
+        route: &Prefix,
+        primary: Option<u64>,
+        online: impl Fn(u64) -> bool,
+    ) -> bool {
+        let steered = |id: &u64| self.route(viewer, *id, route) == RouteUse::Steered;
+        match self.route(viewer, peer, route) {
+            RouteUse::No => false,
+            RouteUse::Primary | RouteUse::Steered if route.is_exit() => true,
+            RouteUse::Primary => primary == Some(peer),
+            RouteUse::Steered => {
+                let candidates = || self.places.keys().copied().filter(steered);
+                let elected = primary.filter(|id| steered(id) && online(*id));
+                let elected = elected.or_else(|| candidates().find(|id| online(*id)));
+                elected.or_else(|| candidates().next()) == Some(peer)
+            }
+        }
+    }
+
     /// The packet filter of a node; empty for one that is not known.
     pub fn filter(&self, id: u64) -> Rc<Filter> {
         self.cache.borrow_mut().filter(self, self.places.get(&id).copied())
@@ -255,10 +289,11 @@ impl Compiled {
         let logins = std::mem::take(&mut self.touched_ssh);
         let logins: Vec<&SshRule> =
             logins.iter().filter_map(|place| self.policy.ssh.get(place)).collect();
-        let own = rules.meets(&self.own_rules);
+        let users = std::mem::take(&mut self.touched_users);
         let concerned = |(place, node): (usize, &Option<Node>)| {
             let node = node.as_ref()?;
-            let by_rule = rules.meets(&node.all.to) || (own && node.user.is_some());
+            let by_rule =
+                rules.meets(&node.all.to) || node.user.is_some_and(|user| users.contains(&user));
             let by_login = logins.iter().any(|rule| self.concerns(rule, node));
             (places.has(place) || by_rule || by_login).then_some(node.id)
         };
@@ -297,6 +332,7 @@ impl Compiled {
     fn take(&mut self, place: usize) {
         let Some(node) = self.nodes.get_mut(place).and_then(Option::take) else { return };
         self.count_subnets(&node, false);
+        self.note_user(&node, place, false);
         self.stale(&node.aliases.and(&self.identities));
         self.touched.set(place, true);
     }
@@ -312,6 +348,7 @@ impl Compiled {
         node.through = through.collect();
         let Node { through, all, .. } = &mut node;
         through.iter().for_each(|reach| all.join(reach));
+        self.touched_users.extend(node.user.filter(|_| !self.own_rules.is_empty()));
         self.stale(&before.and(&self.identities));
         self.stale(&node.aliases.and(&self.identities));
         self.touched.set(place, true);
@@ -395,6 +432,15 @@ impl Compiled {
                 self.touched_ssh.set(place, true);
             }
         }
+    }
+
+    fn note_user(&mut self, node: &Node, place: usize, add: bool) {
+        let Some(user) = node.user else { return };
+        self.by_user.entry(user).or_default().set(place, add);
+        if self.by_user.get(&user).is_some_and(Bits::is_empty) {
+            self.by_user.remove(&user);
+        }
+        self.touched_users.extend(Some(user).filter(|_| !self.own_rules.is_empty()));
     }
 
     fn count_subnets(&mut self, node: &Node, add: bool) {

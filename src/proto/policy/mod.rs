@@ -28,7 +28,7 @@ pub use document::{MAX_TEXT, Policy};
 pub use error::Error;
 pub use filter::Filter;
 pub use ports::Ports;
-pub use probe::Explanation;
+pub use probe::{Explanation, split_port};
 pub use rule::Origin;
 pub use ssh::SshAction;
 pub use subject::{Person, Standing, Subject};

@@ -65,6 +65,20 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Takes the port off `DESTINATION:PORT`, if there is one, and the brackets off an address.
+pub fn split_port(text: &str) -> (&str, Option<u16>) {
+    let whole = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if whole.parse::<IpAddr>().is_ok() {
+        return (whole, None);
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return (text, None) };
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    match port.parse() {
+        Ok(port) if digits => (split_port(host).0, Some(port)),
+        _ => (text, None),
+    }
+}
+
 impl Compiled {
     /// What the policy says about a connection from `source` to `destination`, which are written
     /// as in a policy (a user, a tag, a host, an address, ...). Without a port it is about any.
@@ -229,4 +243,29 @@ pub(super) fn is_behind(
     subnets: &std::collections::BTreeMap<Prefix, u32>,
 ) -> bool {
     subnets.keys().any(|route| route.contains(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_split() {
+        for (text, host, port) in [
+            ("tag:a", "tag:a", None),
+            ("tag:a:22", "tag:a", Some(22)),
+            ("ann@", "ann@", None),
+            ("10.0.0.1:80", "10.0.0.1", Some(80)),
+            ("fd00::1", "fd00::1", None),
+            ("fd00::1:22", "fd00::1:22", None),
+            ("[fd00::1]:22", "fd00::1", Some(22)),
+            ("[fd00::1]", "fd00::1", None),
+            ("fd00::/8:22", "fd00::/8", Some(22)),
+            ("web:99999", "web:99999", None),
+            ("web:", "web:", None),
+            ("web:+1", "web:+1", None),
+        ] {
+            assert_eq!(split_port(text), (host, port), "{text}");
+        }
+    }
 }

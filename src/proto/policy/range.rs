@@ -20,28 +20,23 @@ pub(super) fn in_tailnet(address: IpAddr) -> bool {
     }
 }
 
-/// What `autogroup:internet` is: all public addresses. In IPv4 these are the ones outside of
-/// 10/8, 100.64/10, 127/8, 169.254/16, 172.16/12, 192.168/16 and 224/3; in IPv6 2000::/3.
-pub(super) const INTERNET: [&str; 9] = [
+/// What `autogroup:internet` is: IPv4 without [`PRIVATE`], and 2000::/3.
+pub(super) const INTERNET: [&str; 7] = [
     "0.0.0.0-9.255.255.255",
     "11.0.0.0-100.63.255.255",
-    "100.128.0.0-126.255.255.255",
-    "128.0.0.0-169.253.255.255",
+    "100.128.0.0-169.253.255.255",
     "169.255.0.0-172.15.255.255",
     "172.32.0.0-192.167.255.255",
-    "192.169.0.0-223.255.255.255",
+    "192.169.0.0-255.255.255.255",
     "2000::/3",
-    "64:ff9b::/96",
 ];
 
-const PRIVATE: [(Ipv4Addr, u8); 7] = [
+const PRIVATE: [(Ipv4Addr, u8); 5] = [
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
-    (Ipv4Addr::new(127, 0, 0, 0), 8),
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     (Ipv4Addr::new(172, 16, 0, 0), 12),
     (Ipv4Addr::new(192, 168, 0, 0), 16),
-    (Ipv4Addr::new(224, 0, 0, 0), 3),
 ];
 
 /// Whether all of a prefix is public.
@@ -50,10 +45,7 @@ pub(super) fn in_internet(prefix: &Prefix) -> bool {
     let meets = |net: IpAddr, bits| Prefix::new(net, bits).is_some_and(|net| net.overlaps(prefix));
     match prefix.addr() {
         IpAddr::V4(_) => !PRIVATE.iter().any(|(net, bits)| meets(IpAddr::V4(*net), *bits)),
-        IpAddr::V6(_) => {
-            within(IpAddr::V6(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0)), 3)
-                || within(IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0)), 96)
-        }
+        IpAddr::V6(_) => within(IpAddr::V6(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0)), 3),
     }
 }
 

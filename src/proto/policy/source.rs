@@ -187,12 +187,13 @@ impl Set {
 
 /// The nodes of the node's own user that the rule lets in.
 fn own_sources(compiled: &Compiled, node: &Node, rule: usize) -> Option<Rc<[u8]>> {
-    let mut set = Set::default();
-    for (place, other) in compiled.nodes.iter().enumerate() {
-        let in_rule = |other: &Node| other.shares_user(node) && other.own.from.has(rule);
-        set.members.set(place, other.as_ref().is_some_and(in_rule));
-    }
-    set.render(compiled)
+    let own = compiled.by_user.get(&node.user?)?;
+    let in_rule = |place: &usize| {
+        let other = compiled.nodes.get(*place).and_then(Option::as_ref);
+        other.is_some_and(|other| other.own.from.has(rule))
+    };
+    let members = own.iter().filter(in_rule).collect();
+    Set { members, ..Set::default() }.render(compiled)
 }
 
 /// One entry for each address where a capability is granted, which has no ports.

@@ -65,6 +65,17 @@ struct Known {
     role: Standing,
 }
 
+impl Known {
+    /// Users without an identity provider often have their email as name.
+    fn email(&self) -> &str {
+        if self.email.is_empty() { &self.name } else { &self.email }
+    }
+
+    fn domain(&self) -> Option<&str> {
+        self.email().split_once('@').map(|(_, domain)| domain)
+    }
+}
+
 impl People {
     pub(super) fn new(people: &[Person<'_>]) -> Self {
         let known = |person: &Person<'_>| Known {
@@ -77,14 +88,14 @@ impl People {
         Self(people.iter().map(known).collect())
     }
 
-    /// The email of a user; empty if there is none.
+    /// The email of a user, or what stands for it; may be none.
     pub(super) fn email(&self, user: u64) -> &str {
-        self.0.iter().find(|p| p.id == user).map_or("", |p| &p.email)
+        self.0.iter().find(|p| p.id == user).map_or("", Known::email)
     }
 
     /// Whether any user's email is in the domain.
     pub(super) fn has_domain(&self, domain: &str) -> bool {
-        self.0.iter().any(|p| p.email.split_once('@').is_some_and(|(_, d)| d == domain))
+        self.0.iter().any(|p| p.domain() == Some(domain))
     }
 
     /// The users that `text` means: by provider identifier, else by email or name.
@@ -113,8 +124,8 @@ impl People {
                 found
             }
             Alias::Domain(domain) => {
-                let inside = |email: &str| email.split_once('@').is_some_and(|(_, d)| d == domain);
-                self.0.iter().filter(|p| inside(&p.email)).map(|p| p.id).collect()
+                let inside = |person: &&Known| person.domain() == Some(domain);
+                self.0.iter().filter(inside).map(|person| person.id).collect()
             }
             Alias::Admin => self.standing(Standing::Admin),
             Alias::Owner => self.standing(Standing::Owner),

@@ -1,0 +1,93 @@
+//! What is wrong with a document, and where.
+
+use super::*;
+
+#[test]
+fn errors_name_the_place() {
+    for (text, line, column, path, message) in [
+        ("", 1, 1, "", "the text ends too early"),
+        ("{\"acls\": [}", 1, 11, "", "a value is expected"),
+        ("{\n \"acls\": [],\n \"acls\": []}", 3, 2, "", "duplicate name"),
+        ("{\"acls\": [], \"ACLs\": []}", 1, 22, "ACLs", "duplicate name"),
+        ("[]", 1, 1, "", "an object is expected, not an array"),
+        ("null", 1, 1, "", "an object is expected, not null"),
+        ("{\n  \"acl\": []}", 2, 10, "acl", "unknown field: \"acl\""),
+        ("{\"acls\": {}}", 1, 10, "acls", "an array is expected, not an object"),
+        ("{\"groups\": {\"x\": []}}", 1, 18, "groups.x", "must start with 'group:'"),
+        ("{\"groups\": {\"group:x\": \"a\"}}", 1, 24, "groups[\"group:x\"]", "must be an array"),
+        ("{\"groups\": {\"group:x\": [\"a\"]}}", 1, 25, "groups[\"group:x\"][0]", "must contain @"),
+        (
+            "{\"groups\": {\"group:x\": [\"group:x\"]}}",
+            1,
+            25,
+            "groups[\"group:x\"][0]",
+            "cannot be recursive",
+        ),
+        ("{\"hosts\": {\"a\": \"b\"}}", 1, 17, "hosts.a", "invalid IP address"),
+        ("{\"hosts\": {\"a:b\": \"::1\"}}", 1, 19, "hosts[\"a:b\"]", "may have no ':'"),
+        ("{\"tagOwners\": {\"a\": []}}", 1, 21, "tagOwners.a", "must start with 'tag:'"),
+        ("{\"tagOwners\": {\"tag:1\": []}}", 1, 25, "", "start with a letter"),
+        ("{\"tagOwners\": {\"tag:a\": [\"tag:b\"]}}", 1, 26, "", "references undefined tag"),
+        ("{\"tagOwners\": {\"tag:a\": [\"x\"]}}", 1, 26, "", "host not defined"),
+        ("{\"autoApprovers\": {\"routes\": {\"x\": []}}}", 1, 36, "", "is no prefix"),
+        ("{\"autoApprovers\": {\"x\": {}}}", 1, 25, "autoApprovers.x", "unknown field"),
+        ("{\"acls\": [{\"src\": []}]}", 1, 11, "acls[0]", "invalid ACL action"),
+        ("{\"acls\": [{\"action\": \"deny\"}]}", 1, 22, "acls[0].action", "invalid ACL action"),
+        ("{\"postures\": {}}", 1, 14, "postures", "not supported"),
+        ("{\"ipsets\": {}}", 1, 12, "ipsets", "not supported"),
+        ("{\"randomizeClientPort\": 1}", 1, 25, "randomizeClientPort", "true or false"),
+        (
+            "{\"acls\": [{\"action\": \"accept\", \"src\": [\"*\"],\n// x\n\"dst\": [\"tag:x:1\"]}]}",
+            3,
+            9,
+            "acls[0].dst[0]",
+            "tag not found",
+        ),
+        (
+            "{\"grants\": [{\"src\": [\"*\"], \"dst\": [\"*\"]}]}",
+            1,
+            13,
+            "grants[0]",
+            "can not both be empty",
+        ),
+        (
+            "{\"grants\": [{\"src\": [\"*\"], \"dst\": [\"::/0\"], \"ip\": [\"*\"]}]}",
+            1,
+            36,
+            "grants[0].dst[0]",
+            "to allow all IP addresses",
+        ),
+    ] {
+        let error = Policy::parse(text).unwrap_err();
+        assert_eq!((error.line, error.column), (line, column), "{text}: {error}");
+        assert!(error.message.contains(message), "{text}: {error}");
+        assert!(path.is_empty() || error.path == path, "{text}: {error}");
+    }
+    let long = format!("{{}}{}", " ".repeat(MAX_TEXT));
+    assert!(Policy::parse(&long).unwrap_err().message.contains("longer than"));
+}
+
+#[test]
+fn wrong_destinations() {
+    for (dst, message) in [
+        (r#""tag:a""#, "unknown"),
+        (r#""web""#, "must contain a colon"),
+        (r#""autogroup:self""#, "invalid alias"),
+        (r#""web:0""#, "first port must be >0"),
+        (r#""web:99999""#, "out of range"),
+        (r#""autogroup:danger-all:1""#, "as a dst"),
+        (r#""[web]:1""#, "square brackets"),
+        ("1", "a string is expected"),
+    ] {
+        let error = Policy::parse(&acl(r#""*""#, dst)).unwrap_err();
+        assert_eq!(error.path, "acls[0].dst[0]");
+        let expected = error.message.contains(message)
+            // The last part of a tag or autogroup without ports reads as its ports.
+            || (dst.starts_with("\"tag") || dst.contains("self"));
+        assert!(expected, "{dst}: {error}");
+    }
+    for src in [r#""tag:a""#, r#""10.0.0.1""#, r#""autogroup:tagged""#] {
+        let error = Policy::parse(&acl(src, r#""autogroup:self:*""#)).unwrap_err();
+        assert!(error.message.contains("autogroup:self can only be used"), "{error}");
+    }
+}
