@@ -133,20 +133,47 @@ impl Response {
 }
 
 /// Serves a connection until either side is done with it.
-pub async fn serve(mut connection: Connection, service: Rc<dyn Service>) {
+pub fn serve(connection: Connection, service: Rc<dyn Service>) -> impl Future<Output = ()> {
+    serve_opened(std::future::ready(Some(connection)), service)
+}
+
+/// Serves a connection that has yet to be opened, for example by a TLS handshake.
+pub fn serve_opened(
+    opening: impl Future<Output = Option<Connection>>,
+    service: Rc<dyn Service>,
+) -> impl Future<Output = ()> {
+    // In a box of its own, so that the kilobyte it needs is given back when the connection leaves
+    // HTTP: most connections then stay for days.
+    let http = Box::pin(async move { requests(opening.await?, service).await });
+    async move {
+        let upgraded = http.await;
+        if let Some(upgraded) = upgraded {
+            upgraded.await;
+        }
+    }
+}
+
+/// Answers requests until the connection is done with, or leaves HTTP for what is returned.
+async fn requests(mut connection: Connection, service: Rc<dyn Service>) -> Option<BoxedLocal<()>> {
     let mut buf = Vec::new();
     let mut patience = HEAD_TIME;
     loop {
         let head = match read_head(&connection.stream, &mut buf, patience).await {
             Ok(Some(head)) => head,
-            Ok(None) => return,
-            Err(refusal) => return refuse(&connection.stream, refusal).await,
+            Ok(None) => return None,
+            Err(refusal) => {
+                refuse(&connection.stream, refusal).await;
+                return None;
+            }
         };
         let limit = service.body_limit(&head);
         let body = match read_body(&connection.stream, &mut buf, &head, limit).await {
             Ok(Some(body)) => body,
-            Ok(None) => return,
-            Err(refusal) => return refuse(&connection.stream, refusal).await,
+            Ok(None) => return None,
+            Err(refusal) => {
+                refuse(&connection.stream, refusal).await;
+                return None;
+            }
         };
         let (is_head, keep_alive) = (head.method == "HEAD", head.keep_alive);
         let request = Request { head, peer: connection.peer, body };
@@ -155,16 +182,15 @@ pub async fn serve(mut connection: Connection, service: Rc<dyn Service>) {
                 let sent = write_response(&connection.stream, response, is_head, keep_alive).await;
                 if !sent || !keep_alive {
                     let _ = connection.stream.close().await;
-                    return;
+                    return None;
                 }
             }
             Reply::Upgrade { head, then } => {
-                if write_all(&connection.stream, &head).await {
-                    connection.stream.unread(&buf);
-                    drop((head, buf, service));
-                    then(connection).await;
+                if !write_all(&connection.stream, &head).await {
+                    return None;
                 }
-                return;
+                connection.stream.unread(&buf);
+                return Some(then(connection));
             }
         }
         if buf.is_empty() {

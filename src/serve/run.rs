@@ -96,15 +96,13 @@ impl Server {
         let (service, tls) = (router.clone(), tls.clone());
         let handler: Handler = Rc::new(move |connection| {
             let (service, tls) = (service.clone(), tls.clone());
-            Box::pin(async move {
-                let opened = match tls {
+            let opening = async move {
+                match tls {
                     Some(tls) => tls.open(connection).await,
                     None => Some(connection),
-                };
-                if let Some(connection) = opened {
-                    http::serve(connection, service).await;
                 }
-            })
+            };
+            Box::pin(http::serve_opened(opening, service))
         });
         for addr in &options.listen {
             for listener in listen::tcp(*addr)? {

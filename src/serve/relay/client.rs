@@ -280,6 +280,10 @@ impl Session {
         })
     }
 
+    pub(super) fn key(&self) -> &NodeKey {
+        &self.client.key
+    }
+
     /// Serves until there is a reason to end.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         self.client.waker.borrow_mut().clone_from(context.waker());

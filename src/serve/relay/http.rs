@@ -76,7 +76,7 @@ pub fn enter(relay: &Rc<Relay>, request: &Request) -> Reply {
         then: Box::new(move |Connection { stream, slot, .. }| {
             Box::pin(async move {
                 let stream = if websocket { websocket::unwrap(stream) } else { stream };
-                relay.serve(stream, arrival, slot).await;
+                relay.serve(Box::new(stream), arrival, slot).await;
             })
         }),
     }

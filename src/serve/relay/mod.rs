@@ -141,29 +141,35 @@ impl Relay {
 
     /// Serves one client until either side has enough; says why it ended. Dropping the future ends
     /// it as well. A client that has logged in keeps the place `slot`.
-    pub async fn serve(self: Rc<Self>, io: impl Io + 'static, arrival: Arrival, slot: Slot) -> End {
+    pub async fn serve(self: Rc<Self>, io: Box<dyn Io>, arrival: Arrival, slot: Slot) -> End {
+        // In a box of its own, given back before the long part begins.
+        let mut opened = Box::pin(self.open(io, arrival)).await;
+        let (end, who) = match &mut opened {
+            Ok(session) => {
+                slot.trust();
+                let end = std::future::poll_fn(|context| session.poll(context)).await;
+                (end, session.key().short())
+            }
+            Err(end) => {
+                self.counters.logins_failed.one();
+                (*end, String::from("somebody"))
+            }
+        };
+        match arrival.addr {
+            Some(addr) => log::debug!("relay: {who} from {addr}: {end}"),
+            None => log::debug!("relay: {who}: {end}"),
+        }
+        end
+    }
+
+    async fn open(self: &Rc<Self>, mut io: Box<dyn Io>, arrival: Arrival) -> Result<Session, End> {
         self.counters.accepts.one();
         if arrival.websocket {
             self.counters.websocket_accepts.one();
         }
-        let mut io: Box<dyn Io> = Box::new(io);
-        let login = gramscale_rt::timeout(self.options.login, login::login(&self, &mut io)).await;
-        let admitted = match login.unwrap_or(Err(End::LoginTimeout)) {
-            Ok(admitted) => admitted,
-            Err(end) => {
-                self.counters.logins_failed.one();
-                log::debug!("relay: {}: {end}", Origin(arrival.addr));
-                return end;
-            }
-        };
-        slot.trust();
-        let key = admitted.key;
-        let Some(mut session) = Session::join(&self, io, arrival, admitted) else {
-            return End::Full;
-        };
-        let end = std::future::poll_fn(|context| session.poll(context)).await;
-        log::debug!("relay: {} from {}: {end}", key.short(), Origin(arrival.addr));
-        end
+        let login = gramscale_rt::timeout(self.options.login, login::login(self, &mut io)).await;
+        let admitted = login.unwrap_or(Err(End::LoginTimeout))?;
+        Session::join(self, io, arrival, admitted).ok_or(End::Full)
     }
 
     /// Closes the connections of a key, for one that is no longer admitted.
@@ -294,17 +300,5 @@ impl From<LoginError> for End {
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         Self::Io(error.kind())
-    }
-}
-
-/// A place for log lines.
-struct Origin(Option<SocketAddr>);
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(addr) => addr.fmt(f),
-            None => f.write_str("a local client"),
-        }
     }
 }
