@@ -18,11 +18,14 @@ mod server;
 mod told;
 
 use node::{Node, World};
-use scenes::{Cost, Joins};
+use scenes::Joins;
 use server::Server;
 
 /// Clients that join one after the other before the rest joins at once.
 const ALONE: usize = 10;
+
+/// Clients that join one after the other behind all the rest.
+const MORE: usize = 10;
 
 /// What is measured.
 struct Plan {
@@ -30,7 +33,7 @@ struct Plan {
     sizes: Vec<usize>,
     limit: Duration,
     changes: usize,
-    /// Stop after the joins, for somebody who looks at the server with tools.
+    /// Wait before and after the joins, for somebody who looks at the server with tools.
     hold: bool,
 }
 
@@ -65,7 +68,7 @@ fn main() {
     }
     gramscale_rt::sys::raise_descriptor_limit();
     for size in &plan.sizes {
-        gramscale_rt::block_on(measure(&plan, (*size).max(ALONE + 2)));
+        gramscale_rt::block_on(measure(&plan, (*size).max(ALONE + MORE + 1)));
     }
 }
 
@@ -79,122 +82,165 @@ fn number(text: &str) -> usize {
 }
 
 async fn measure(plan: &Plan, size: usize) {
-    let mut server = Server::start(&plan.server);
-    gramscale_rt::sleep(Duration::from_millis(500)).await;
     println!("\ncontrol: {size} nodes");
-    let empty = server.memory();
-    row("resident, 0 nodes", &format!("{} ({} private)", mib(empty.resident), mib(empty.private)));
-    server.command(&["users", "create", "bench"]);
-    let key = server.command(&["preauthkeys", "create", "--user", "bench", "--reusable"]);
-    let world = World::new(server.addr, key.trim().into());
-    let mut nodes: Vec<_> = (0..ALONE).map(|i| Node::new(&world, i)).collect();
-
-    let (registrations, joins) = scenes::alone(&nodes).await;
-    row("one registration alone, p50", &middle(&registrations));
-    row("one join alone until the first map, p50", &middle(&joins));
-
-    let rest: Vec<_> = (ALONE..size).map(|i| Node::new(&world, i)).collect();
-    hold(plan, &server, "before the joins");
-    let joins = scenes::joins(&server, &world, &rest, plan.limit).await;
-    nodes.extend(rest);
-    joined(&format!("{} joins at once until all see all", size - ALONE), &joins, size);
-    row("  map messages, bytes", &sent(&joins.cost));
-    hold(plan, &server, "after the joins");
-    failures(&world, &nodes);
-    if joins.time.is_none() {
+    let mut run = Run::start(plan).await;
+    run.alone().await;
+    if !run.joins(size - MORE).await {
         return;
     }
-    let memory = server.memory();
-    let text = format!("{} ({} private)", mib(memory.resident), mib(memory.private));
-    row(&format!("resident, {size} nodes"), &text);
-    row("  peak", &mib(memory.peak));
-    let threads = server.threads();
-    row("threads serving", &threads.to_string());
-
-    let changes = scenes::changes(&server, &world, &nodes, plan.changes, plan.limit).await;
-    let count = changes.times.len().max(1) as u64;
-    let name = "one endpoint change until the last is told, p50 / max";
-    row(
-        name,
-        &format!(
-            "{} / {}",
-            middle(&changes.times),
-            millis(*changes.times.last().unwrap_or(&plan.limit))
-        ),
-    );
-    row("  CPU each", &millis(changes.cost.serving / count as u32));
-    row(
-        "  map bytes, bytes on the wire each",
-        &format!(
-            "{}, {}",
-            kib(changes.cost.map_bytes / count),
-            kib(changes.cost.wire_bytes / count)
-        ),
-    );
-
-    let same = scenes::same(&server, &world, &nodes[1], 200).await;
-    row("an update that changes nothing: messages", &same.messages.to_string());
-    row("  CPU each", &micros(same.serving / 200));
-
-    let maps = scenes::full_maps(&server, &world, &nodes, 10).await;
-    row("a full map, p50", &middle(&maps.times));
-    row("  CPU, bytes", &format!("{}, {}", millis(maps.serving), kib(maps.bytes as u64)));
-
-    let back = scenes::restart(&mut server, &world, &nodes, plan.limit).await;
-    joined("all back after a restart, presence right", &back, size);
-    row("  map messages, bytes", &sent(&back.cost));
-    let memory = server.memory();
-    row("  resident, peak", &format!("{}, {}", mib(memory.resident), mib(memory.peak)));
-    failures(&world, &nodes);
-    println!(
-        "figures nodes={size} threads={threads} join_messages={} join_map_bytes={} \
-         change_messages={} change_map_bytes={} change_wire_bytes={} same_messages={} \
-         full_map_bytes={} return_messages={} return_map_bytes={}",
-        joins.cost.messages,
-        joins.cost.map_bytes,
-        changes.cost.messages / count,
-        changes.cost.map_bytes / count,
-        changes.cost.wire_bytes / count,
-        same.messages,
-        maps.bytes,
-        back.cost.messages,
-        back.cost.map_bytes,
-    );
+    run.more().await;
+    run.memory();
+    run.changes().await;
+    run.same().await;
+    run.full_maps().await;
+    run.restart().await;
+    println!("figures {}", run.figures.trim_start());
 }
 
-fn joined(name: &str, joins: &Joins, size: usize) {
-    let time = match joins.time {
-        Some(time) => format!("{:.2} s", time.as_secs_f64()),
-        None => format!("not in time: {} of {size}", joins.complete),
-    };
-    row(name, &time);
-    let cost = &joins.cost;
-    let text =
-        format!("{:.2} s, {:.2} s", cost.processor.as_secs_f64(), cost.serving.as_secs_f64());
-    row("  CPU of all threads, of the serving one", &text);
+/// One server with its clients.
+struct Run<'a> {
+    plan: &'a Plan,
+    server: Server,
+    world: Rc<World>,
+    nodes: Vec<Rc<Node>>,
+    /// The same for machines: what does not depend on the time.
+    figures: String,
 }
 
-fn failures(world: &World, nodes: &[Rc<Node>]) {
-    let cut = nodes.iter().filter(|node| node.is_cut()).count();
-    if world.failures.get() > 0 || cut > 0 {
-        let text = format!("{}, {cut} ({})", world.failures.take(), world.last_failure());
-        row("attempts that failed, connections lost", &text);
+impl<'a> Run<'a> {
+    async fn start(plan: &'a Plan) -> Self {
+        let server = Server::start(&plan.server);
+        gramscale_rt::sleep(Duration::from_millis(500)).await;
+        let empty = server.memory();
+        let text = format!("{} ({} private)", mib(empty.resident), mib(empty.private));
+        row("resident, 0 nodes", &text);
+        server.command(&["users", "create", "bench"]);
+        let key = server.command(&["preauthkeys", "create", "--user", "bench", "--reusable"]);
+        let world = World::new(server.addr, key.trim().into());
+        Self { plan, server, world, nodes: Vec::new(), figures: String::new() }
     }
-}
 
-fn hold(plan: &Plan, server: &Server, when: &str) {
-    if plan.hold {
-        println!("{when}: process {}; Enter goes on", server.pid());
-        let _ = std::io::stdin().read_line(&mut String::new());
+    async fn alone(&mut self) {
+        self.nodes = (0..ALONE).map(|i| Node::new(&self.world, i)).collect();
+        let (registrations, joins) = scenes::alone(&self.world, &self.nodes).await;
+        row("one registration alone, p50", &middle(&registrations));
+        row("one join alone until the first map, p50", &middle(&joins));
+    }
+
+    /// Whether all have joined in time.
+    async fn joins(&mut self, size: usize) -> bool {
+        let rest: Vec<_> = (ALONE..size).map(|i| Node::new(&self.world, i)).collect();
+        self.hold("before the joins");
+        let limit = self.plan.limit;
+        let joins = scenes::joins(&self.server, &self.world, &self.nodes, &rest, limit).await;
+        let name = format!("{} joins at once until all see all", rest.len());
+        self.nodes.extend(rest);
+        self.all_there(&name, &joins);
+        self.figure("join_messages", joins.cost.messages);
+        self.figure("join_map_bytes", joins.cost.map_bytes);
+        self.hold("after the joins");
+        joins.time.is_some()
+    }
+
+    async fn more(&mut self) {
+        let old = self.nodes.len();
+        let more: Vec<_> = (old..old + MORE).map(|i| Node::new(&self.world, i)).collect();
+        let limit = self.plan.limit;
+        let more_joins = scenes::more(&self.server, &self.world, &self.nodes, &more, limit).await;
+        self.nodes.extend(more);
+        row("one more join until all see it, p50", &middle(&more_joins.times));
+        let (cpu, bytes) = (more_joins.cost.serving, more_joins.cost.map_bytes);
+        row(
+            "  CPU, map bytes",
+            &format!("{}, {}", millis(cpu / MORE as u32), kib(bytes / MORE as u64)),
+        );
+        self.figure("one_more_map_bytes", bytes / MORE as u64);
+    }
+
+    fn memory(&mut self) {
+        let memory = self.server.memory();
+        let text = format!("{} ({} private)", mib(memory.resident), mib(memory.private));
+        row(&format!("resident, {} nodes", self.nodes.len()), &text);
+        row("  peak", &mib(memory.peak));
+        let threads = self.server.threads() as u64;
+        row("threads serving", &threads.to_string());
+        self.figure("threads", threads);
+    }
+
+    async fn changes(&mut self) {
+        let Plan { changes: count, limit, .. } = *self.plan;
+        let changes = scenes::changes(&self.server, &self.world, &self.nodes, count, limit).await;
+        let last = changes.times.last().map_or_else(|| "never".into(), |time| millis(*time));
+        let name = "one endpoint change until the last is told, p50 / max";
+        row(name, &format!("{} / {last}", middle(&changes.times)));
+        let cost = changes.cost;
+        row("  CPU", &millis(cost.serving / count as u32));
+        let (map, wire) = (cost.map_bytes / count as u64, cost.wire_bytes / count as u64);
+        row("  map bytes, bytes on the wire", &format!("{}, {}", kib(map), kib(wire)));
+        self.figure("change_messages", cost.messages / count as u64);
+        self.figure("change_map_bytes", map);
+        self.figure("change_wire_bytes", wire);
+    }
+
+    async fn same(&mut self) {
+        const COUNT: usize = 200;
+        let same = scenes::same(&self.server, &self.world, &self.nodes[1], COUNT).await;
+        row("an update that changes nothing: messages", &same.messages.to_string());
+        row("  CPU", &format!("{:.0} us", same.serving.as_secs_f64() * 1e6 / COUNT as f64));
+        self.figure("same_messages", same.messages);
+    }
+
+    async fn full_maps(&mut self) {
+        let maps = scenes::full_maps(&self.server, &self.world, &self.nodes, 10).await;
+        row("a full map, p50", &middle(&maps.times));
+        row("  CPU, bytes", &format!("{}, {}", millis(maps.serving), kib(maps.bytes as u64)));
+        self.figure("full_map_bytes", maps.bytes as u64);
+    }
+
+    async fn restart(&mut self) {
+        let limit = self.plan.limit;
+        let back = scenes::restart(&mut self.server, &self.world, &self.nodes, limit).await;
+        self.all_there("all back after a restart, presence right", &back);
+        let memory = self.server.memory();
+        row("  resident, peak", &format!("{}, {}", mib(memory.resident), mib(memory.peak)));
+        self.figure("return_messages", back.cost.messages);
+        self.figure("return_map_bytes", back.cost.map_bytes);
+    }
+
+    fn all_there(&self, name: &str, joins: &Joins) {
+        let time = match joins.time {
+            Some(time) => format!("{:.2} s", time.as_secs_f64()),
+            None => format!("not in time: {} of {}", joins.complete, self.nodes.len()),
+        };
+        row(name, &time);
+        let cost = &joins.cost;
+        let [server, serving, clients] =
+            [cost.processor, cost.serving, cost.clients].map(|time| time.as_secs_f64());
+        let text = format!("{server:.2} s, {serving:.2} s, {clients:.2} s");
+        row("  CPU: server, its serving thread, clients", &text);
+        row("  map messages, bytes", &format!("{}, {}", cost.messages, mib(cost.map_bytes)));
+        let cut = self.nodes.iter().filter(|node| node.is_cut()).count();
+        let failures = self.world.failures.take();
+        if failures + cut as u64 > 0 {
+            let text = format!("{failures}, {cut} ({})", self.world.last_failure());
+            row("  attempts that failed, connections lost", &text);
+        }
+    }
+
+    fn figure(&mut self, name: &str, value: u64) {
+        self.figures += &format!(" {name}.{}={value}", self.nodes.len());
+    }
+
+    fn hold(&self, when: &str) {
+        if self.plan.hold {
+            println!("{when}: process {}; Enter goes on", self.server.pid());
+            let _ = std::io::stdin().read_line(&mut String::new());
+        }
     }
 }
 
 fn row(name: &str, value: &str) {
     println!("| {name:<54} | {value:>28} |");
-}
-
-fn sent(cost: &Cost) -> String {
-    format!("{}, {}", cost.messages, mib(cost.map_bytes))
 }
 
 fn middle(times: &[Duration]) -> String {
@@ -203,10 +249,6 @@ fn middle(times: &[Duration]) -> String {
 
 fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
-}
-
-fn micros(time: Duration) -> String {
-    format!("{:.0} us", time.as_secs_f64() * 1e6)
 }
 
 fn kib(bytes: u64) -> String {

@@ -21,7 +21,7 @@ pub(super) struct World {
     pub(super) addr: SocketAddr,
     auth_key: String,
     /// How many nodes there are to be.
-    pub(super) size: Cell<usize>,
+    size: Cell<usize>,
     /// How many nodes see all others online.
     complete: Cell<usize>,
     decoder: RefCell<FrameDecoder>,
@@ -59,6 +59,17 @@ impl World {
             failures: Cell::default(),
             last_failure: RefCell::default(),
         })
+    }
+
+    /// From now on the tailnet is complete with so many nodes; `nodes` are there already.
+    pub(super) fn expect(&self, nodes: &[Rc<Node>], size: usize) {
+        self.size.set(size);
+        nodes.iter().for_each(|node| node.look());
+    }
+
+    /// How many nodes there are to be.
+    pub(super) fn size(&self) -> usize {
+        self.size.get()
     }
 
     /// Waits until each of the nodes sees all others online; how many do in the end.
@@ -129,7 +140,6 @@ impl Node {
                 .copy_from_slice(&(index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
             PrivateKey::from_random(bytes)
         };
-        world.size.set(world.size.get() + 1);
         Rc::new(Self {
             world: world.clone(),
             name: format!("laptop-{index:04}"),

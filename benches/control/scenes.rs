@@ -20,6 +20,8 @@ pub(super) struct Cost {
     pub(super) processor: Duration,
     /// Processor time of the serving thread.
     pub(super) serving: Duration,
+    /// Processor time of the clients, which compete with it.
+    pub(super) clients: Duration,
     /// Bytes of map messages as they come out of HTTP/2: compressed, with their lengths.
     pub(super) map_bytes: u64,
     /// Bytes as they come out of TCP.
@@ -34,6 +36,7 @@ impl Cost {
         Self {
             processor: server.processor(),
             serving: server.serving(),
+            clients: Server::clients(),
             map_bytes: world.map_bytes.get(),
             wire_bytes: world.received.get(),
             messages: world.messages.get(),
@@ -45,6 +48,7 @@ impl Cost {
         Self {
             processor: now.processor.saturating_sub(self.processor),
             serving: now.serving.saturating_sub(self.serving),
+            clients: now.clients.saturating_sub(self.clients),
             map_bytes: now.map_bytes - self.map_bytes,
             wire_bytes: now.wire_bytes - self.wire_bytes,
             messages: now.messages - self.messages,
@@ -73,7 +77,8 @@ pub(super) struct Joins {
 
 /// Registrations one after the other: how long each took, and how long until its first map,
 /// sorted.
-pub(super) async fn alone(nodes: &[Rc<Node>]) -> (Vec<Duration>, Vec<Duration>) {
+pub(super) async fn alone(world: &World, nodes: &[Rc<Node>]) -> (Vec<Duration>, Vec<Duration>) {
+    world.expect(&[], nodes.len());
     let mut times = (Vec::new(), Vec::new());
     for node in nodes {
         let joined = node.clone().join().await;
@@ -86,17 +91,19 @@ pub(super) async fn alone(nodes: &[Rc<Node>]) -> (Vec<Duration>, Vec<Duration>) 
     times
 }
 
-/// All join at once.
+/// All of `rest` join at once.
 pub(super) async fn joins(
     server: &Server,
     world: &World,
-    nodes: &[Rc<Node>],
+    before: &[Rc<Node>],
+    rest: &[Rc<Node>],
     limit: Duration,
 ) -> Joins {
+    world.expect(before, before.len() + rest.len());
     let (begun, before) = (Instant::now(), Cost::now(server, world));
-    let tasks: Vec<_> = nodes.iter().map(|node| spawn(node.clone().join())).collect();
+    let tasks: Vec<_> = rest.iter().map(|node| spawn(node.clone().join())).collect();
     let complete = world.all_see_all(limit).await;
-    let time = (complete == world.size.get()).then(|| begun.elapsed());
+    let time = (complete == world.size()).then(|| begun.elapsed());
     if time.is_some() {
         for task in tasks {
             task.await;
@@ -104,6 +111,31 @@ pub(super) async fn joins(
         quiet(world).await;
     }
     Joins { time, complete, cost: before.since(server, world) }
+}
+
+/// Nodes that join one after the other, each once all see the one before it.
+pub(super) async fn more(
+    server: &Server,
+    world: &World,
+    before: &[Rc<Node>],
+    more: &[Rc<Node>],
+    limit: Duration,
+) -> Changes {
+    let (mut times, cost) = (Vec::new(), Cost::now(server, world));
+    let mut all = before.to_vec();
+    for node in more {
+        let begun = Instant::now();
+        world.expect(&all, all.len() + 1);
+        all.push(node.clone());
+        node.clone().join().await;
+        if world.all_see_all(limit).await < all.len() {
+            break;
+        }
+        times.push(begun.elapsed());
+        quiet(world).await;
+    }
+    times.sort_unstable();
+    Changes { times, cost: cost.since(server, world) }
 }
 
 pub(super) struct Changes {
@@ -190,7 +222,7 @@ pub(super) async fn restart(
     let nothing = Cost { processor: Duration::ZERO, serving: Duration::ZERO, ..before };
     let tasks: Vec<_> = nodes.iter().map(|node| spawn(node.clone().come_back(key))).collect();
     let complete = world.all_see_all(limit).await;
-    let time = (complete == world.size.get()).then(|| begun.elapsed());
+    let time = (complete == world.size()).then(|| begun.elapsed());
     if time.is_some() {
         for task in tasks {
             task.await;
