@@ -105,7 +105,8 @@ pub(super) const KEYS: &[Key] = &[
         "clock_trusted",
         "server.clock_trusted",
         Flag(|s| &mut s.trust_clock),
-        "The clock is right before the kernel calls it synchronised. Until it is, nothing expires.",
+        "The clock is right before the kernel calls it synchronised; not by default where the \
+         settings are in UCI. Until it is right, nothing expires.",
     ),
     key(
         "tls_cert_path",

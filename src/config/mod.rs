@@ -131,6 +131,8 @@ pub fn load(request: &Request<'_>, around: &Surroundings) -> Loaded {
     if let Some((path, is_uci)) = &file {
         base = path.parent().map(Path::to_owned).unwrap_or(base);
         let name = Rc::new(path.clone());
+        // Routers boot in 1970; a server that nothing synchronises would never let a key expire.
+        layers.settings.trust_clock = !is_uci;
         match read(path) {
             Ok(text) => lay_file(&mut layers, &text, *is_uci, &name),
             Err(error) => {

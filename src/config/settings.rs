@@ -218,7 +218,7 @@ impl Settings {
             policy: Policy::default(),
             log_level: LevelFilter::Info,
             log_json: false,
-            trust_clock: false,
+            trust_clock: true,
             log_tail: false,
             taildrop: true,
             auto_update: false,

@@ -244,8 +244,10 @@ impl State {
                 // Blocked for reading, or nothing left to read.
                 Ok(_) => return Ok(used),
                 Err(error) => {
-                    // The alert that tells the peer.
-                    let status = self.session.process_tls_records(&mut []);
+                    // The alert that tells the peer. The session still points into what it has
+                    // not discarded.
+                    let rest = buf.get_mut(used..).unwrap_or_default();
+                    let status = self.session.process_tls_records(rest);
                     if let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state {
                         append(&mut self.outgoing, 0, |out| encode(&mut data, out))?;
                     }

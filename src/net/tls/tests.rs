@@ -180,6 +180,8 @@ fn garbage_is_answered_with_an_alert() {
             (&b"\x16\x03\x01\xff\xff\x01"[..], Some(0x15)),
             // A handshake message that is no ClientHello.
             (b"\x16\x03\x01\x00\x04\x0e\x00\x00\x00", Some(0x15)),
+            // A handshake message longer than any, of which the record holds the beginning.
+            (b"\x16\x03\x01\x00\x08\x01\xff\xff\xff\x03\x03\x00\x00", None),
             // The beginning of a record, and then the end.
             (b"\x16\x03\x01\x00\x40abc", None),
         ] {

@@ -512,9 +512,23 @@ fn profiles(json: &mut Json<'_>, tailnet: &Tailnet, users: &[UserId]) {
     json.close(']');
 }
 
-/// Writes a `tailcfg.UserProfile`, which is also a `tailcfg.Login` but for the provider.
-pub fn write_profile(json: &mut Json<'_>, tailnet: &Tailnet, id: UserId) {
+/// Writes a `tailcfg.UserProfile`.
+fn write_profile(json: &mut Json<'_>, tailnet: &Tailnet, id: UserId) {
     json.open('{').key("ID").int(id.0 as i64);
+    profile_fields(json, tailnet, id);
+    json.close('}');
+}
+
+/// Writes a `tailcfg.Login`, of which the Rust client needs the provider to be there.
+pub fn write_login(json: &mut Json<'_>, tailnet: &Tailnet, id: UserId) {
+    json.open('{').key("ID").int(id.0 as i64);
+    let provider = tailnet.user(id).map_or("", |user| user.provider.as_str());
+    json.key("Provider").text(provider);
+    profile_fields(json, tailnet, id);
+    json.close('}');
+}
+
+fn profile_fields(json: &mut Json<'_>, tailnet: &Tailnet, id: UserId) {
     match tailnet.user(id) {
         Some(user) => {
             let shown = if user.display_name.is_empty() { &user.name } else { &user.display_name };
@@ -525,7 +539,6 @@ pub fn write_profile(json: &mut Json<'_>, tailnet: &Tailnet, id: UserId) {
             json.key("LoginName").text("tagged-devices").key("DisplayName").text("Tagged Devices");
         }
     }
-    json.close('}');
 }
 
 fn encode(text: &[u8], encoding: Encoding) -> Rc<[u8]> {

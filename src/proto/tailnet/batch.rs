@@ -130,6 +130,12 @@ impl Tailnet {
                 changes.extend(self.revert(undo));
             }
         }
+        for change in &changes {
+            // The verdict is taken back with the node that it made.
+            if let Change::Login(id) = change {
+                self.reopen_login(*id);
+            }
+        }
         self.elect();
         let is_gone = |change: &Change| match change {
             Change::NodeGone { id, .. } => !self.nodes.contains_key(id),

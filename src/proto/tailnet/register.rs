@@ -146,8 +146,8 @@ impl Tailnet {
         Ok(())
     }
 
-    /// Takes back an approval that could not be stored, so that it can be given again.
-    pub fn reopen_login(&mut self, id: LoginId) {
+    /// Takes back a verdict that could not be stored, so that it can be given again.
+    pub(super) fn reopen_login(&mut self, id: LoginId) {
         self.logins.decide(id, None);
     }
 

@@ -168,6 +168,23 @@ fn interactive_login() {
 }
 
 #[test]
+fn an_approval_that_is_not_stored_can_be_given_again() {
+    let mut w = World::new();
+    let ann = w.user("ann");
+    w.commit();
+    let Ok(Registered::Login(login)) = w.register(1, 1, "") else { panic!() };
+    let now = w.now;
+    for _ in 0..2 {
+        let approved = w.tailnet.approve_login(login, ann, RegisterMethod::Cli, now, &mut |_| ());
+        approved.unwrap();
+        let batch = w.tailnet.take_batch();
+        w.tailnet.undo(batch.number, batch.changes);
+        assert_eq!(w.tailnet.login_state(login, &MachineKey([1; 32])), LoginState::Waiting);
+        assert_eq!(w.tailnet.nodes().count(), 0);
+    }
+}
+
+#[test]
 fn a_rejected_login_stays_rejected() {
     let mut w = World::new();
     let ann = w.user("ann");

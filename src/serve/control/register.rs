@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use gramscale_proto::netmap::write_profile;
+use gramscale_proto::netmap::write_login;
 use gramscale_proto::tailnet::login::{LoginState, Verdict};
 use gramscale_proto::tailnet::record::{NodeId, UserId};
 use gramscale_proto::tailnet::{Registered, Tailnet};
@@ -85,13 +85,12 @@ impl Outcome<'_> {
         let mut out = Vec::new();
         let mut json = Json::new(&mut out);
         json.open('{');
+        let nobody = br#"{"ID":0,"Provider":"","LoginName":"","DisplayName":""}"#;
         for part in ["User", "Login"] {
             json.key(part);
             match user {
-                Some(user) => write_profile(&mut json, tailnet, user),
-                None => {
-                    json.raw(b"{\"ID\":0,\"LoginName\":\"\",\"DisplayName\":\"\"}");
-                }
+                Some(user) => write_login(&mut json, tailnet, user),
+                None => _ = json.raw(nobody),
             }
         }
         json.key("NodeKeyExpired").bool(matches!(self, Self::Expired));
