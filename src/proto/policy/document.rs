@@ -46,6 +46,8 @@ pub struct Policy {
     pub(super) owners: Vec<(String, Vec<Alias>)>,
     pub(super) approvers: Vec<(Prefix, Vec<Alias>)>,
     pub(super) exit_approvers: Vec<Alias>,
+    /// Who may offer which service, by its name (`svc:x`) or a tag of its hosts.
+    pub(super) service_approvers: Vec<(String, Vec<Alias>)>,
     pub(super) rules: Vec<Rule>,
     pub(super) table: Table,
     pub(super) ssh: Vec<SshRule>,
@@ -113,7 +115,13 @@ impl Policy {
         // Blanking replaces whole comments by spaces, so it can't split a character.
         let json = String::from_utf8_lossy(&bytes);
         let value = hujson::parse(&json).map_err(fault)?;
-        let mut policy = read(&At::root(&value)).map_err(|fault| fault.locate(text))?;
+        Self::from_value(&value, text)
+    }
+
+    /// Reads and checks a policy that is a tree already, made of another form of `text`; the
+    /// offsets in the tree are offsets of that.
+    pub fn from_value(value: &hujson::Value<'_>, text: &str) -> Result<Self, Error> {
+        let mut policy = read(&At::root(value)).map_err(|fault| fault.locate(text))?;
         policy.locate(&hujson::Lines::new(text));
         Ok(policy)
     }
@@ -313,7 +321,7 @@ fn owners(root: &At<'_>, names: &Names) -> Result<Vec<(String, Vec<Alias>)>, Fau
 }
 
 fn approvers(at: &At<'_>, policy: &mut Policy) -> Result<(), Fault> {
-    at.only(&["routes", "exitNode"])?;
+    at.only(&["routes", "exitNode", "services"])?;
     if let Some(at) = at.member("routes")? {
         for (name, at) in at.members()? {
             let prefix = alias::prefix(name).ok_or_else(|| {
@@ -324,6 +332,15 @@ fn approvers(at: &At<'_>, policy: &mut Policy) -> Result<(), Fault> {
     }
     if let Some(at) = at.member("exitNode")? {
         policy.exit_approvers = list(&at, &policy.names)?;
+    }
+    if let Some(at) = at.member("services")? {
+        for (name, at) in at.members()? {
+            let service = name.strip_prefix("svc:").is_some_and(|name| !name.is_empty());
+            if !service && !policy.names.tags.iter().any(|tag| tag == name) {
+                return Err(at.fault(format!("\"{name}\" is no service (svc:) and no tag")));
+            }
+            policy.service_approvers.push((name.to_owned(), list(&at, &policy.names)?));
+        }
     }
     Ok(())
 }

@@ -32,16 +32,27 @@ impl Compiled {
         if self.mode == Mode::Open {
             return false;
         }
-        let by = |alias: &Alias| match alias {
-            Alias::Tag(tag) => subject.tags.contains(tag),
-            _ => subject.tags.is_empty() && subject.user.is_some_and(|u| self.has_user(alias, u)),
-        };
+        let by = |alias: &Alias| self.is_of(subject, alias);
         if route.is_exit() {
             return self.policy.exit_approvers.iter().any(by);
         }
         let covering =
             self.policy.approvers.iter().filter(|(p, _)| !p.is_exit() && p.covers(route));
         covering.flat_map(|(_, approvers)| approvers).any(by)
+    }
+
+    /// Whether the node may host a service without anybody's approval; `service` is its name,
+    /// `svc:` included.
+    pub fn approves_service(&self, subject: &Subject<'_>, service: &str) -> bool {
+        let named = self.policy.service_approvers.iter().filter(|(name, _)| name == service);
+        named.flat_map(|(_, approvers)| approvers).any(|alias| self.is_of(subject, alias))
+    }
+
+    fn is_of(&self, subject: &Subject<'_>, alias: &Alias) -> bool {
+        match alias {
+            Alias::Tag(tag) => subject.tags.contains(tag),
+            _ => subject.tags.is_empty() && subject.user.is_some_and(|u| self.has_user(alias, u)),
+        }
     }
 
     fn has_user(&self, alias: &Alias, user: u64) -> bool {

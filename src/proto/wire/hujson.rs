@@ -15,9 +15,13 @@ pub const MAX_DEPTH: usize = 64;
 
 /// Blanks comments and trailing commas; every other byte keeps its value and place.
 ///
-/// Comments are `// …` to the end of the line and `/* … */`. What is left may still not be JSON:
+/// Comments are `// …` to the end of the line and `/* … */`. A byte order mark, which some editors
+/// put in front, is blanked, too. What is left may still not be JSON:
 /// [`parse`] tells.
 pub fn standardise(text: &mut [u8]) -> Result<(), SyntaxError> {
+    if let Some(mark @ [0xef, 0xbb, 0xbf]) = text.get_mut(..3) {
+        mark.fill(b' ');
+    }
     let mut at = 0;
     // The last comma that only white space and comments follow, if a value stands before it.
     let mut comma = None;
@@ -463,6 +467,7 @@ mod tests {
             ("[1 /* é\n */, /**/ ]", "[1      \n          ]"),
             ("{\"a//b\":\"/*\\\"\",}", "{\"a//b\":\"/*\\\"\" }"),
             ("// all", "      "),
+            ("\u{feff}[]", "   []"),
             ("[[1,],]", "[[1 ] ]"),
             // No value stands before these commas: they stay, and the parser refuses them.
             ("[,]", "[,]"),

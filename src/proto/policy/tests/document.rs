@@ -30,6 +30,7 @@ fn errors_name_the_place() {
         ("{\"tagOwners\": {\"tag:a\": [\"tag:b\"]}}", 1, 26, "", "references undefined tag"),
         ("{\"tagOwners\": {\"tag:a\": [\"x\"]}}", 1, 26, "", "host not defined"),
         ("{\"autoApprovers\": {\"routes\": {\"x\": []}}}", 1, 36, "", "is no prefix"),
+        ("{\"autoApprovers\": {\"services\": {\"x\": []}}}", 1, 38, "", "is no service"),
         ("{\"autoApprovers\": {\"x\": {}}}", 1, 25, "autoApprovers.x", "unknown field"),
         ("{\"acls\": [{\"src\": []}]}", 1, 11, "acls[0]", "invalid ACL action"),
         ("{\"acls\": [{\"action\": \"deny\"}]}", 1, 22, "acls[0].action", "invalid ACL action"),
