@@ -186,41 +186,25 @@ impl Settings {
         let mut settings = self.clone();
         let mut out = Vec::new();
         let mut json = Json::new(&mut out);
+        let mut open: Vec<&str> = Vec::new();
         json.open('{');
-        let mut groups: Vec<&str> = Vec::new();
-        let mut written: Vec<&str> = Vec::new();
-        // Groups may be interrupted in the table, but not in JSON.
-        for first in KEYS {
-            let top = first.name.split('.').next().unwrap_or_default();
-            if top.is_empty() || written.contains(&top) {
+        // The keys of a group stand together in the table.
+        for key in KEYS {
+            if key.name.is_empty() || matches!(key.slot, Slot::Unused(_)) {
                 continue;
             }
-            written.push(top);
-            let mut keys: Vec<_> = KEYS
-                .iter()
-                .filter(|key| key.name.split('.').next() == Some(top))
-                .filter(|key| !matches!(key.slot, Slot::Unused(_)))
-                .collect();
-            keys.sort_by_key(|key| key.name);
-            for key in keys {
-                let mut parts: Vec<_> = key.name.split('.').collect();
-                let last = parts.pop().unwrap_or_default();
-                let same = groups.iter().zip(&parts).take_while(|(a, b)| a == b).count();
-                while groups.len() > same {
-                    groups.pop();
-                    json.close('}');
-                }
-                for part in parts.iter().skip(same) {
-                    json.key(part).open('{');
-                    groups.push(part);
-                }
-                json.key(last);
-                key.slot.show(&mut settings, &mut json);
+            let (group, last) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+            let groups = || group.split('.').filter(|part| !part.is_empty());
+            let same = open.iter().zip(groups()).take_while(|(a, b)| *a == b).count();
+            open.drain(same..).for_each(|_| _ = json.close('}'));
+            for part in groups().skip(same) {
+                json.key(part).open('{');
+                open.push(part);
             }
-            while groups.pop().is_some() {
-                json.close('}');
-            }
+            json.key(last);
+            key.slot.show(&mut settings, &mut json);
         }
+        open.iter().for_each(|_| _ = json.close('}'));
         json.close('}');
         String::from_utf8(out).unwrap_or_default()
     }

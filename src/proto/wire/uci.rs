@@ -359,4 +359,29 @@ mod tests {
             "a line begins with config, option or list, and not with \"with\""
         );
     }
+
+    #[test]
+    fn any_text_is_read_or_refused() {
+        const BITS: [&str; 16] = [
+            "config ", "option ", "list ", "a", "b ", "'", "\"", "\\", "\n", ";", "#", " ", "\t",
+            "é", "1", "_",
+        ];
+        let mut random = 1_u32;
+        let mut read = 0;
+        for _ in 0..20_000 {
+            let mut text = "config a\noption b ".to_owned();
+            for _ in 0..8 {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                text.push_str(BITS[(random >> 28) as usize]);
+            }
+            let Ok(sections) = parse(&text) else { continue };
+            for word in sections.iter().flat_map(|s| &s.options).flat_map(|o| &o.values) {
+                let quoted = word.text.replace('\'', r"'\''");
+                let again = parse(&format!("config a\noption b '{quoted}'")).unwrap();
+                assert_eq!(again[0].options[0].values[0].text, word.text, "{text:?}");
+                read += 1;
+            }
+        }
+        assert!(read > 1000, "{read}");
+    }
 }
