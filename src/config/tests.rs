@@ -563,6 +563,7 @@ fn the_documentation_is_this_table() {
     }
 }
 
+#[cfg(feature = "yaml")]
 #[test]
 fn relay_maps_become_json() {
     let text = "regions:\n  900:\n    regionid: 900\n    nodes:\n      - name: 900a\n        \

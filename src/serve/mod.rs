@@ -11,6 +11,7 @@ mod records;
 pub mod relay;
 mod router;
 mod run;
+mod secure;
 pub mod state;
 pub mod stun;
 

@@ -14,9 +14,6 @@ use super::derpmap::Sources;
 use super::state::ClockTrust;
 use crate::config::{self, Settings};
 
-/// Bytes that the database may use as a cache: all is in memory anyway, and commits touch little.
-const CACHE: usize = 128 * 1024;
-
 /// Everything that [`super::run`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -90,7 +87,7 @@ impl Options {
         });
         Ok(Self {
             store: settings.database_file(),
-            cache: CACHE,
+            cache: crate::store::CACHE,
             listen: s.listen,
             server_url: s.server_url.parse()?,
             tls,
