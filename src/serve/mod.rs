@@ -5,6 +5,7 @@ pub mod control;
 mod derp;
 pub mod derpmap;
 pub mod logger;
+mod metrics;
 pub mod options;
 pub mod pages;
 mod records;

@@ -23,6 +23,8 @@ pub struct Options {
     pub cache: usize,
     /// Where clients connect.
     pub listen: Vec<SocketAddr>,
+    /// Where metrics are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// How clients reach it.
     pub server_url: ServerUrl,
     /// Certificate chain and key as PEM files; the listener then speaks TLS only.
@@ -89,6 +91,7 @@ impl Options {
             store: settings.database_file(),
             cache: crate::store::CACHE,
             listen: s.listen,
+            metrics: s.metrics_listen,
             server_url: s.server_url.parse()?,
             tls,
             socket: s.socket,

@@ -16,6 +16,7 @@ use gramscale_rt::{Signal, Signals, random, spawn, sys, timeout};
 use super::control::Control;
 use super::derp::{self, Derp};
 use super::derpmap::SourceError;
+use super::metrics::Metrics;
 use super::options::{Foreign, Options, PolicySource};
 use super::records::{self, RecordsError};
 use super::router::Router;
@@ -84,9 +85,10 @@ impl Server {
     fn listen(&self, noise_key: PrivateKey, descriptors: usize) -> Result<(), StartError> {
         let Self { options, state, derp, secure, .. } = self;
         let server_url = options.server_url.to_string();
+        let control = Control::new(state.clone(), noise_key, server_url.clone());
         let router: Rc<dyn http::Service> = Rc::new(Router {
             state: state.clone(),
-            control: Control::new(state.clone(), noise_key, server_url.clone()),
+            control: control.clone(),
             derp: derp.clone(),
             server_url,
             admin_allow: options.admin_allow.clone(),
@@ -108,9 +110,21 @@ impl Server {
         let socket = listen::unix(&options.socket, options.socket_mode)?;
         let local_places = Places::new(listen::LOCAL_CONNECTIONS);
         spawn(listen::accept_unix(socket, local_places, local)).detach();
+        let stun = Rc::new(stun::Counters::default());
         if let Some(addr) = options.relay.as_ref().and_then(|relay| relay.stun) {
-            for socket in stun::bind(addr, &Rc::default())? {
+            for socket in stun::bind(addr, &stun)? {
                 spawn(socket.serve()).detach();
+            }
+        }
+        if let Some(addr) = options.metrics {
+            let (state, derp) = (state.clone(), derp.clone());
+            let metrics: Rc<dyn http::Service> =
+                Rc::new(Metrics { state, control, derp, stun, places });
+            let handler: Handler =
+                Rc::new(move |connection| Box::pin(http::serve(connection, metrics.clone())));
+            for listener in listen::tcp(addr)? {
+                let places = Places::new(listen::LOCAL_CONNECTIONS);
+                spawn(listen::accept_tcp(listener, places, handler.clone())).detach();
             }
         }
         spawn(derp.maps().clone().keep_up()).detach();
