@@ -38,6 +38,8 @@ pub(super) async fn dial(addr: SocketAddr, tls: bool) -> io::Result<Box<dyn Io>>
     let name = ServerName::IpAddress(addr.ip().into());
     let session = ClientConnection::new(config(), name).map_err(io::Error::other)?;
     let tls = TlsIo { tcp, session: RefCell::new(session) };
+    // The first word is ours; from then on there is something to be read.
+    tls.tcp.write_with(|mut tcp| tls.session.borrow_mut().write_tls(&mut tcp)).await?;
     tls.tcp
         .read_with(|mut tcp| {
             let mut session = tls.session.borrow_mut();

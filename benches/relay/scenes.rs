@@ -97,7 +97,10 @@ pub(super) async fn latency(relay: &Process, packets: u64) -> Latency {
     let receiving = spawn(async move {
         let mut times = Vec::new();
         for _ in 0..packets {
-            let sent = receiver.receive(stamp).await.expect("the relay serves");
+            // Relays may lose packets.
+            let next = timeout(Duration::from_secs(1), receiver.receive(stamp)).await;
+            let Some(sent) = next else { break };
+            let sent = sent.expect("the relay serves");
             times.push((base.elapsed().as_nanos() as u64).saturating_sub(sent));
         }
         times
@@ -113,7 +116,7 @@ pub(super) async fn latency(relay: &Process, packets: u64) -> Latency {
         let index = (times.len() as f64 * share) as usize;
         times.get(index).copied().unwrap_or(0) as f64 / 1000.0
     };
-    Latency { p50: at(0.5), p99: at(0.99), packets }
+    Latency { p50: at(0.5), p99: at(0.99), packets: times.len() as u64 }
 }
 
 pub(super) struct Heap {
@@ -136,19 +139,23 @@ pub(super) async fn heap(relay: &Process, connections: usize, load: Load) -> Hea
     let bytes = relay.heap().await.1.saturating_sub(before);
     drop((clients, idle));
     let mut per_packet = [0.0; 2];
-    for (figure, scene) in per_packet.iter_mut().zip([true, false]) {
+    for (figure, alone) in per_packet.iter_mut().zip([true, false]) {
+        let mut counts = [0; 2];
+        let mut packets = 0;
+        // The first time warms up.
+        for count in &mut counts {
+            let before = relay.heap().await.0;
+            packets = match alone {
+                true => latency(relay, 2000).await.packets,
+                false => flood(relay, load).await.packets,
+            };
+            *count = (relay.heap().await.0 - before).saturating_sub(asking);
+        }
+        // What logins cost is taken off.
         let before = relay.heap().await.0;
-        let (packets, logins) = if scene {
-            (latency(relay, 2000).await.packets, 2)
-        } else {
-            (flood(relay, load).await.packets, 2 * load.pairs as u64)
-        };
-        let count = (relay.heap().await.0 - before).saturating_sub(asking);
-        // What logins cost is taken off: it is measured here.
-        let before = relay.heap().await.0;
-        drop(login(relay, 0, logins as usize).await);
+        drop(login(relay, 0, if alone { 2 } else { 2 * load.pairs }).await);
         let logins = (relay.heap().await.0 - before).saturating_sub(asking);
-        *figure = count.saturating_sub(logins) as f64 / packets.max(1) as f64;
+        *figure = counts[1].saturating_sub(logins) as f64 / packets.max(1) as f64;
     }
     let [alone, flood] = per_packet;
     Heap { bytes_each: bytes as f64 / connections as f64, alone, flood }
@@ -174,24 +181,37 @@ pub(super) struct Flood {
 pub(super) async fn flood(relay: &Process, load: Load) -> Flood {
     let Load { pairs, batch, time } = load;
     let mut clients = login(relay, 0, 2 * pairs).await;
-    let (sent, received) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let totals = Rc::new(Totals::default());
     let (start, processor) = (Instant::now(), relay.processor());
     let mut tasks = Vec::new();
     while let (Some(receiver), Some(sender)) = (clients.pop(), clients.pop()) {
         let window = Rc::new(Window::default());
-        tasks.push(spawn(send(sender, receiver.key, batch, window.clone(), sent.clone())));
-        tasks.push(spawn(receive(receiver, batch, window, received.clone())));
+        tasks.push(spawn(send(sender, receiver.key, batch, window.clone(), totals.clone())));
+        tasks.push(spawn(receive(receiver, batch, window, totals.clone())));
     }
     sleep(time).await;
     all_well(&tasks);
     let (elapsed, used) = (start.elapsed().as_secs_f64(), relay.processor() - processor);
-    let (sent, received) = (sent.get(), received.get());
+    let (received, lost) = (totals.received.get(), totals.lost.get());
     let bytes = received as f64 * PACKET as f64;
     Flood {
         megabytes_per_second: bytes / 1e6 / elapsed,
         seconds_per_gigabyte: used.as_secs_f64() / (bytes / 1e9),
-        lost_percent: sent.saturating_sub(received) as f64 * 100.0 / sent.max(1) as f64,
+        lost_percent: lost as f64 * 100.0 / (received + lost).max(1) as f64,
         packets: received,
+    }
+}
+
+/// Packets of all pairs.
+#[derive(Default)]
+struct Totals {
+    received: Cell<u64>,
+    lost: Cell<u64>,
+}
+
+impl Totals {
+    fn lose(&self, packets: u64) {
+        self.lost.set(self.lost.get() + packets);
     }
 }
 
@@ -208,7 +228,7 @@ async fn send(
     to: NodeKey,
     batch: u64,
     window: Rc<Window>,
-    total: Rc<Cell<u64>>,
+    totals: Rc<Totals>,
 ) -> io::Result<()> {
     let mut sent = 0;
     let mut frames = packets(to, 0, batch);
@@ -217,7 +237,7 @@ async fn send(
         while sent - window.come.get() + batch > WINDOW {
             // What was lost is not waited for.
             if timeout(Duration::from_millis(100), window.moved.notified()).await.is_none() {
-                window.come.set(sent);
+                totals.lose(sent - window.come.replace(sent));
             }
         }
         for (n, frame) in (sent..).zip(frames.chunks_mut(frame)) {
@@ -225,7 +245,6 @@ async fn send(
         }
         client.send_bytes(&frames).await?;
         sent += batch;
-        total.set(total.get() + batch);
     }
 }
 
@@ -233,12 +252,16 @@ async fn receive(
     mut client: Client,
     batch: u64,
     window: Rc<Window>,
-    total: Rc<Cell<u64>>,
+    totals: Rc<Totals>,
 ) -> io::Result<()> {
     loop {
         let number = client.receive(stamp).await?;
-        total.set(total.get() + 1);
-        window.come.set(window.come.get().max(number + 1));
+        totals.received.set(totals.received.get() + 1);
+        let come = window.come.get();
+        if number >= come {
+            totals.lose(number - come);
+            window.come.set(number + 1);
+        }
         if number % batch == batch - 1 {
             window.moved.notify();
         }

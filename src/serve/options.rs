@@ -14,6 +14,9 @@ use super::derpmap::Sources;
 use super::state::ClockTrust;
 use crate::config::{self, Settings};
 
+/// Bytes that the database may use as a cache: all is in memory anyway, and commits touch little.
+const CACHE: usize = 128 * 1024;
+
 /// Everything that [`super::run`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -23,8 +26,6 @@ pub struct Options {
     pub cache: usize,
     /// Where clients connect.
     pub listen: Vec<SocketAddr>,
-    /// Where metrics are served, if anywhere.
-    pub metrics: Option<SocketAddr>,
     /// How clients reach it.
     pub server_url: ServerUrl,
     /// Certificate chain and key as PEM files; the listener then speaks TLS only.
@@ -89,9 +90,8 @@ impl Options {
         });
         Ok(Self {
             store: settings.database_file(),
-            cache: crate::store::CACHE,
+            cache: CACHE,
             listen: s.listen,
-            metrics: s.metrics_listen,
             server_url: s.server_url.parse()?,
             tls,
             socket: s.socket,

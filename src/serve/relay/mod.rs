@@ -7,8 +7,8 @@
 //! are written by the reader's own task, many frames in one write; only when a socket takes no more
 //! does its own task wait for it.
 //!
-//! What is decided (who gets a packet, what is dropped, who is told) is in [`registry`], [`queue`]
-//! and [`pace`], which do no I/O.
+//! What is decided (who gets a packet, what is dropped, who is told) is in `registry`, `queue`
+//! and `pace`, which do no I/O.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
