@@ -61,7 +61,8 @@ class Client:
 
     def up(self, key=None, *flags):
         """Logs in and waits until the client says that it runs."""
-        words = ["up", f"--login-server={self.server.url}", f"--hostname={self.name}", "--timeout=60s"]
+        # Without --reset some releases want every flag again that a former login was given.
+        words = ["up", "--reset", f"--login-server={self.server.url}", f"--hostname={self.name}", "--timeout=60s"]
         if key:
             words.append(f"--auth-key={key}")
         self.cli(*words, *flags, timeout=70)
