@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+mod budget;
 mod link;
 mod node;
 mod scenes;
@@ -35,6 +36,8 @@ struct Plan {
     changes: usize,
     /// Wait before and after the joins, for somebody who looks at the server with tools.
     hold: bool,
+    /// Fail over these limits.
+    budget: Option<PathBuf>,
 }
 
 const HELP: &str = "options:
@@ -42,6 +45,7 @@ const HELP: &str = "options:
   --nodes N,N,...  how many clients (100,500)
   --limit SECONDS  how long anything may take (120)
   --changes N      endpoint changes that are measured (50)
+  --budget FILE    fail when something is above the limits in FILE
   --hold           wait for Enter before the joins and after them";
 
 fn main() {
@@ -51,6 +55,7 @@ fn main() {
         limit: Duration::from_secs(120),
         changes: 50,
         hold: false,
+        budget: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -60,6 +65,7 @@ fn main() {
             "--nodes" => plan.sizes = value().split(',').map(number).collect(),
             "--limit" => plan.limit = Duration::from_secs(number(&value()) as u64),
             "--changes" => plan.changes = number(&value()),
+            "--budget" => plan.budget = Some(value().into()),
             "--hold" => plan.hold = true,
             // `cargo bench` adds it.
             "--bench" => {}
@@ -67,9 +73,12 @@ fn main() {
         }
     }
     gramscale_rt::sys::raise_descriptor_limit();
+    server::kill_on_panic();
+    let mut good = true;
     for size in &plan.sizes {
-        gramscale_rt::block_on(measure(&plan, (*size).max(ALONE + MORE + 1)));
+        good &= gramscale_rt::block_on(measure(&plan, (*size).max(ALONE + MORE + 1)));
     }
+    std::process::exit(i32::from(!good));
 }
 
 fn stop(text: &str) -> ! {
@@ -81,20 +90,27 @@ fn number(text: &str) -> usize {
     text.parse().unwrap_or_else(|_| stop(HELP))
 }
 
-async fn measure(plan: &Plan, size: usize) {
+/// Whether all was done in time and within the budget.
+async fn measure(plan: &Plan, size: usize) -> bool {
     println!("\ncontrol: {size} nodes");
     let mut run = Run::start(plan).await;
     run.alone().await;
     if !run.joins(size - MORE).await {
-        return;
+        return false;
     }
     run.more().await;
     run.memory();
     run.changes().await;
     run.same().await;
     run.full_maps().await;
-    run.restart().await;
-    println!("figures {}", run.figures.trim_start());
+    let good = run.restart().await;
+    let figures: String =
+        run.figures.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+    println!("figures nodes={size}{figures}");
+    let Some(file) = &plan.budget else { return good };
+    let excesses = budget::excesses(file, size, &run.figures);
+    excesses.iter().for_each(|excess| println!("over budget: {excess}"));
+    good && excesses.is_empty()
 }
 
 /// One server with its clients.
@@ -104,7 +120,7 @@ struct Run<'a> {
     world: Rc<World>,
     nodes: Vec<Rc<Node>>,
     /// The same for machines: what does not depend on the time.
-    figures: String,
+    figures: Vec<(&'static str, u64)>,
 }
 
 impl<'a> Run<'a> {
@@ -117,7 +133,7 @@ impl<'a> Run<'a> {
         server.command(&["users", "create", "bench"]);
         let key = server.command(&["preauthkeys", "create", "--user", "bench", "--reusable"]);
         let world = World::new(server.addr, key.trim().into());
-        Self { plan, server, world, nodes: Vec::new(), figures: String::new() }
+        Self { plan, server, world, nodes: Vec::new(), figures: Vec::new() }
     }
 
     async fn alone(&mut self) {
@@ -197,7 +213,8 @@ impl<'a> Run<'a> {
         self.figure("full_map_bytes", maps.bytes as u64);
     }
 
-    async fn restart(&mut self) {
+    /// Whether all were back in time.
+    async fn restart(&mut self) -> bool {
         let limit = self.plan.limit;
         let back = scenes::restart(&mut self.server, &self.world, &self.nodes, limit).await;
         self.all_there("all back after a restart, presence right", &back);
@@ -205,6 +222,7 @@ impl<'a> Run<'a> {
         row("  resident, peak", &format!("{}, {}", mib(memory.resident), mib(memory.peak)));
         self.figure("return_messages", back.cost.messages);
         self.figure("return_map_bytes", back.cost.map_bytes);
+        back.time.is_some()
     }
 
     fn all_there(&self, name: &str, joins: &Joins) {
@@ -227,8 +245,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn figure(&mut self, name: &str, value: u64) {
-        self.figures += &format!(" {name}.{}={value}", self.nodes.len());
+    fn figure(&mut self, name: &'static str, value: u64) {
+        self.figures.push((name, value));
     }
 
     fn hold(&self, when: &str) {

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long it may take to listen, and to end.
@@ -11,6 +12,21 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The kernel's unit of processor times in `/proc` (`USER_HZ`, the same everywhere).
 const TICK: Duration = Duration::from_millis(10);
+
+/// The server that runs, by its process id.
+static RUNNING: AtomicU32 = AtomicU32::new(0);
+
+/// Ends the server when this program panics: nothing is dropped then.
+pub(super) fn kill_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        let pid = RUNNING.load(Ordering::Relaxed);
+        if pid != 0 {
+            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+        }
+    }));
+}
 
 /// A running server. Dropping it kills it and removes its folder.
 pub(super) struct Server {
@@ -131,6 +147,7 @@ fn spawn(program: &Path, folder: &Path, addr: SocketAddr) -> Child {
         .stderr(std::fs::File::create(folder.join("log")).expect("a log"))
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    RUNNING.store(child.id(), Ordering::Relaxed);
     // The first line comes when everything listens; the rest is read so that it can be written.
     let mut out = BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
@@ -146,6 +163,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        RUNNING.store(0, Ordering::Relaxed);
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

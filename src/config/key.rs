@@ -499,6 +499,7 @@ pub(super) const OLD: &[(&str, Old)] = &[
 const USERNAMES: &str = "it is gone; the names of nodes do not contain those of users";
 
 /// Whether keys lie below `group`.
+#[cfg(feature = "yaml")]
 pub(super) fn is_group(group: &str) -> bool {
     let below = |name: &str| name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'));
     KEYS.iter().any(|key| below(key.name)) || OLD.iter().any(|(name, _)| below(name))

@@ -4,11 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+#[cfg(feature = "yaml")]
 use gramscale_proto::wire::prefix::Prefix;
 use gramscale_proto::wire::uci::{self, Section, Word};
 use gramscale_proto::wire::yaml::{Entry, Node, Value};
 
-use super::key::{self, KEYS, Key, OLD, Old};
+#[cfg(feature = "yaml")]
+use super::key::{self, OLD, Old};
+use super::key::{KEYS, Key};
 use super::problem::{Origin, Problems, Weight};
 use super::settings::Settings;
 use super::slot::{Slot, Style, flag};
@@ -48,6 +51,7 @@ impl Layers {
     }
 
     /// Lays the document of a YAML or JSON file over what is there.
+    #[cfg(feature = "yaml")]
     pub(super) fn yaml(&mut self, document: &Node, file: &Rc<PathBuf>) {
         let base = file.parent().unwrap_or(Path::new(""));
         let style = Style { base, seconds: false, words: false };
@@ -66,6 +70,7 @@ impl Layers {
         }
     }
 
+    #[cfg(feature = "yaml")]
     fn entries<'n>(
         &mut self,
         group: &str,
@@ -97,6 +102,7 @@ impl Layers {
         }
     }
 
+    #[cfg(feature = "yaml")]
     fn old(&mut self, name: &str, entry: &Entry, file: &Rc<PathBuf>, style: Style<'_>) {
         let origin = Origin::Line(Rc::clone(file), entry.line);
         let Some((_, old)) = OLD.iter().find(|(key, _)| *key == name) else { return };
@@ -119,6 +125,7 @@ impl Layers {
         }
     }
 
+    #[cfg(feature = "yaml")]
     fn old_prefixes(&mut self, name: &str, entry: &Entry, origin: Origin, style: Style<'_>) {
         let text = "this is the old name of prefixes.v4 and prefixes.v6; rename it".into();
         self.problems.add(Weight::Warning, &origin, name, text);

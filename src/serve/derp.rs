@@ -66,6 +66,11 @@ impl Derp {
         Ok(derp)
     }
 
+    /// The relay, if this server is one.
+    pub(super) fn relay(&self) -> Option<&Relay> {
+        self.relay.as_deref()
+    }
+
     /// The map of relays.
     pub(super) fn maps(&self) -> &Rc<DerpMaps> {
         &self.maps

@@ -5,12 +5,14 @@ pub mod control;
 mod derp;
 pub mod derpmap;
 pub mod logger;
+mod metrics;
 pub mod options;
 pub mod pages;
 mod records;
 pub mod relay;
 mod router;
 mod run;
+mod secure;
 pub mod state;
 pub mod stun;
 

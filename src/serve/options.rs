@@ -14,9 +14,6 @@ use super::derpmap::Sources;
 use super::state::ClockTrust;
 use crate::config::{self, Settings};
 
-/// Bytes that the database may use as a cache: all is in memory anyway, and commits touch little.
-const CACHE: usize = 128 * 1024;
-
 /// Everything that [`super::run`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -26,6 +23,8 @@ pub struct Options {
     pub cache: usize,
     /// Where clients connect.
     pub listen: Vec<SocketAddr>,
+    /// Where metrics are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// How clients reach it.
     pub server_url: ServerUrl,
     /// Certificate chain and key as PEM files; the listener then speaks TLS only.
@@ -90,8 +89,9 @@ impl Options {
         });
         Ok(Self {
             store: settings.database_file(),
-            cache: CACHE,
+            cache: crate::store::CACHE,
             listen: s.listen,
+            metrics: s.metrics_listen,
             server_url: s.server_url.parse()?,
             tls,
             socket: s.socket,

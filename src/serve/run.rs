@@ -8,22 +8,23 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gramscale_proto::netmap::Netmap;
-use gramscale_proto::tailnet::write::{Meta, Pinned, Snapshot, Write};
+use gramscale_proto::tailnet::write::{Meta, Snapshot, Write};
 use gramscale_proto::tailnet::{Refusal, Tailnet};
-use gramscale_proto::wire::key::{PrivateKey, from_hex};
+use gramscale_proto::wire::key::PrivateKey;
 use gramscale_rt::{Signal, Signals, random, spawn, sys, timeout};
 
 use super::control::Control;
 use super::derp::{self, Derp};
 use super::derpmap::SourceError;
+use super::metrics::Metrics;
 use super::options::{Foreign, Options, PolicySource};
 use super::records::{self, RecordsError};
 use super::router::Router;
+use super::secure::{Secure, SecureError};
 use super::state::{Failure, State};
 use super::stun;
 use crate::net::http;
 use crate::net::listen::{self, BindError, Handler, Places};
-use crate::net::tls::{Identity, IdentityError, Tls, TlsError};
 use crate::store::{Store, StoreError};
 
 /// How long stopping may take: what is being stored is finished, everything else is dropped.
@@ -43,8 +44,7 @@ struct Server {
     options: Options,
     state: Rc<State>,
     derp: Rc<Derp>,
-    tls: Option<Rc<Tls>>,
-    pin: Option<[u8; 32]>,
+    secure: Secure,
     signals: Signals,
 }
 
@@ -73,35 +73,31 @@ impl Server {
         let noise_key = key(&store, options.noise_key.as_deref(), stored, Meta::NoiseKey).await?;
         let relay_file = options.relay.as_ref().and_then(|relay| relay.key.as_deref());
         let relay_key = key(&store, relay_file, snapshot.relay_key.take(), Meta::RelayKey).await?;
-        let (tls, pin) = tls(&options, &store, snapshot.pinned.take()).await?;
+        let secure = Secure::new(&options, &store, snapshot.pinned.take()).await?;
         let kept = std::mem::take(&mut snapshot.derp_maps);
         let state = tailnet(&options, store, snapshot).await?;
-        let derp = Derp::new(&state, &options, relay_key, pin, kept)?;
-        let server = Self { options, state, derp, tls, pin, signals };
+        let derp = Derp::new(&state, &options, relay_key, secure.pin(), kept)?;
+        let server = Self { options, state, derp, secure, signals };
         server.listen(noise_key, descriptors)?;
         Ok(server)
     }
 
     fn listen(&self, noise_key: PrivateKey, descriptors: usize) -> Result<(), StartError> {
-        let Self { options, state, derp, tls, .. } = self;
+        let Self { options, state, derp, secure, .. } = self;
         let server_url = options.server_url.to_string();
+        let control = Control::new(state.clone(), noise_key, server_url.clone());
         let router: Rc<dyn http::Service> = Rc::new(Router {
             state: state.clone(),
-            control: Control::new(state.clone(), noise_key, server_url.clone()),
+            control: control.clone(),
             derp: derp.clone(),
             server_url,
             admin_allow: options.admin_allow.clone(),
         });
         let places = Places::within(descriptors);
-        let (service, tls) = (router.clone(), tls.clone());
+        let (service, secure) = (router.clone(), secure.clone());
         let handler: Handler = Rc::new(move |connection| {
-            let (service, tls) = (service.clone(), tls.clone());
-            let opening = async move {
-                match tls {
-                    Some(tls) => tls.open(connection).await,
-                    None => Some(connection),
-                }
-            };
+            let (service, secure) = (service.clone(), secure.clone());
+            let opening = async move { secure.open(connection).await };
             Box::pin(http::serve_opened(opening, service))
         });
         for addr in &options.listen {
@@ -114,9 +110,21 @@ impl Server {
         let socket = listen::unix(&options.socket, options.socket_mode)?;
         let local_places = Places::new(listen::LOCAL_CONNECTIONS);
         spawn(listen::accept_unix(socket, local_places, local)).detach();
+        let stun = Rc::new(stun::Counters::default());
         if let Some(addr) = options.relay.as_ref().and_then(|relay| relay.stun) {
-            for socket in stun::bind(addr, &Rc::default())? {
+            for socket in stun::bind(addr, &stun)? {
                 spawn(socket.serve()).detach();
+            }
+        }
+        if let Some(addr) = options.metrics {
+            let (state, derp) = (state.clone(), derp.clone());
+            let metrics: Rc<dyn http::Service> =
+                Rc::new(Metrics { state, control, derp, stun, places });
+            let handler: Handler =
+                Rc::new(move |connection| Box::pin(http::serve(connection, metrics.clone())));
+            for listener in listen::tcp(addr)? {
+                let places = Places::new(listen::LOCAL_CONNECTIONS);
+                spawn(listen::accept_tcp(listener, places, handler.clone())).detach();
             }
         }
         spawn(derp.maps().clone().keep_up()).detach();
@@ -151,13 +159,13 @@ impl Server {
                 Err(error) => log::error!("the policy stays as it was: {error}"),
             }
         }
-        if let (Some(tls), Some(files)) = (&self.tls, &options.tls) {
-            match tls.reload(&files.chain, &files.key) {
+        if let Some(files) = &options.tls {
+            match self.secure.reload(options) {
                 Ok(()) => log::info!("the certificate of {} is in use", files.chain.display()),
                 Err(error) => log::error!("the certificate stays as it was: {error}"),
             }
         }
-        if let Err(error) = self.derp.maps().reload(derp::sources(options, self.pin)) {
+        if let Err(error) = self.derp.maps().reload(derp::sources(options, self.secure.pin())) {
             log::error!("the DERP map stays as it was: {error}");
         }
         if let Some(path) = &options.records {
@@ -249,35 +257,6 @@ fn new_key() -> PrivateKey {
     PrivateKey::from_random(bytes)
 }
 
-/// TLS of the listener, and the hash by which clients know the certificate of the relay.
-///
-/// Without a certificate of its own and without a proxy before it that has one (`https` in the
-/// server's URL), the relay has one that clients pin.
-async fn tls(
-    options: &Options,
-    store: &Store,
-    stored: Option<Pinned>,
-) -> Result<(Option<Rc<Tls>>, Option<[u8; 32]>), StartError> {
-    if let Some(files) = &options.tls {
-        return Ok((Some(Tls::from_files(&files.chain, &files.key)?), None));
-    }
-    if options.relay.is_none() || options.server_url.tls {
-        return Ok((None, None));
-    }
-    let host = &options.server_url.host;
-    let identity = match stored {
-        Some(Pinned { host: of, key, certificate }) if of == *host => Identity { key, certificate },
-        stored => {
-            let identity = Identity::new(host, stored.as_ref().map(|old| old.key.as_slice()))?;
-            let Identity { key, certificate } = identity.clone();
-            let pinned = Pinned { host: host.clone(), key, certificate };
-            store.commit(vec![Write::PutMeta(Meta::Pinned(pinned))]).await?;
-            identity
-        }
-    };
-    Ok((Some(Tls::pinned(&identity)?), from_hex(&identity.pin())))
-}
-
 /// The address by which other machines of the network would reach this one, if there is one.
 pub fn lan_address() -> Option<IpAddr> {
     // Connecting a UDP socket sends nothing; it only asks for a route.
@@ -298,8 +277,6 @@ pub enum StartError {
     Folder(PathBuf, io::Error),
     /// headscale's database is there, and ours is empty.
     Foreign(Foreign),
-    /// The pinned certificate.
-    Identity(IdentityError),
     /// A key file.
     KeyFile(PathBuf, io::Error),
     /// The policy in a file.
@@ -308,12 +285,12 @@ pub enum StartError {
     PolicyFile(PathBuf, io::Error),
     /// The DNS records in a file.
     Records(String),
+    /// TLS.
+    Secure(SecureError),
     /// Signals can't be received.
     Signals(io::Error),
     /// The database.
     Store(StoreError),
-    /// The certificate.
-    Tls(TlsError),
 }
 
 impl fmt::Display for StartError {
@@ -329,16 +306,15 @@ impl fmt::Display for StartError {
                 "{foreign} is configured and this server's own is empty, so that all clients \
                  would lose their login: import it, or begin anew with `serve --start-empty`"
             ),
-            Self::Identity(error) => error.fmt(f),
             Self::KeyFile(path, error) => write!(f, "the key file {}: {error}", path.display()),
             Self::Policy(path, error) => write!(f, "the policy file {}: {error}", path.display()),
             Self::PolicyFile(path, error) => {
                 write!(f, "cannot read the policy file {}: {error}", path.display())
             }
             Self::Records(error) => write!(f, "the DNS records: {error}"),
+            Self::Secure(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "cannot wait for signals: {error}"),
             Self::Store(error) => error.fmt(f),
-            Self::Tls(error) => error.fmt(f),
         }
     }
 }
@@ -348,12 +324,6 @@ impl std::error::Error for StartError {}
 impl From<BindError> for StartError {
     fn from(error: BindError) -> Self {
         Self::Bind(error)
-    }
-}
-
-impl From<IdentityError> for StartError {
-    fn from(error: IdentityError) -> Self {
-        Self::Identity(error)
     }
 }
 
@@ -375,8 +345,8 @@ impl From<StoreError> for StartError {
     }
 }
 
-impl From<TlsError> for StartError {
-    fn from(error: TlsError) -> Self {
-        Self::Tls(error)
+impl From<SecureError> for StartError {
+    fn from(error: SecureError) -> Self {
+        Self::Secure(error)
     }
 }

@@ -173,7 +173,13 @@ pub(super) fn provider() -> CryptoProvider {
     let mut provider = ring::default_provider();
     if !HAS_AES {
         let is_aes = |suite: &rustls::SupportedCipherSuite| {
-            !format!("{:?}", suite.suite()).contains("CHACHA20")
+            use rustls::CipherSuite as C;
+            !matches!(
+                suite.suite(),
+                C::TLS13_CHACHA20_POLY1305_SHA256
+                    | C::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+                    | C::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+            )
         };
         provider.cipher_suites.sort_by_key(is_aes);
     }

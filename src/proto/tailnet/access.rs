@@ -7,7 +7,7 @@ use super::change::Change;
 use super::record::{NodeId, UserId};
 use super::write::{PolicyText, Write};
 use super::{Member, Now, Refusal, Tailnet};
-use crate::policy::{Compiled, Filter, Person, Policy, RouteUse, Standing, Subject};
+use crate::policy::{Compiled, Filter, Person, Policy, Standing, Subject};
 use crate::wire::prefix::Prefix;
 
 /// A policy that is being stored.
@@ -69,26 +69,9 @@ impl Tailnet {
     /// Whether a viewer is to send what goes to `route` through `peer`, which has the route in
     /// force.
     pub fn leads_through(&self, viewer: NodeId, peer: NodeId, route: &Prefix) -> bool {
-        let how = |router: NodeId| self.access.route(viewer.0, router.0, route);
-        match how(peer) {
-            RouteUse::No => false,
-            RouteUse::Primary | RouteUse::Steered if route.is_exit() => true,
-            RouteUse::Primary => self.primary(route) == Some(peer),
-            RouteUse::Steered => {
-                let steered = |router: &NodeId| how(*router) == RouteUse::Steered;
-                let primary = self.primary(route).filter(steered);
-                let others = || {
-                    let routers = self.nodes.values().filter(|m| m.routes().any(|r| r == *route));
-                    let mut routers: Vec<_> = routers
-                        .map(|m| (!m.online, m.node.id))
-                        .filter(|(_, id)| steered(id))
-                        .collect();
-                    routers.sort_unstable();
-                    routers.first().map(|(_, id)| *id)
-                };
-                primary.or_else(others) == Some(peer)
-            }
-        }
+        let primary = self.primary(route).map(|id| id.0);
+        let online = |id| self.nodes.get(&NodeId(id)).is_some_and(|member| member.online);
+        self.access.carries(viewer.0, peer.0, route, primary, online)
     }
 
     /// Writes what the policy lets SSH clients do on a node, as a `tailcfg.SSHPolicy`.

@@ -10,6 +10,7 @@ mod register;
 mod rpc;
 mod session;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use base64::Engine as _;
@@ -35,6 +36,7 @@ const VERSION_JSON_KEY: u16 = 39;
 
 /// The control protocol's end of the server.
 pub struct Control {
+    counters: Counters,
     state: Rc<State>,
     responder: Responder,
     server_url: String,
@@ -43,7 +45,17 @@ pub struct Control {
 impl Control {
     /// Speaks with the clients of `state`'s tailnet; `server_url` has no slash at its end.
     pub fn new(state: Rc<State>, key: PrivateKey, server_url: String) -> Rc<Self> {
-        Rc::new(Self { state, responder: Responder::new(key), server_url })
+        Rc::new(Self {
+            counters: Counters::default(),
+            state,
+            responder: Responder::new(key),
+            server_url,
+        })
+    }
+
+    /// What has been seen since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// The key by which clients know this server.
@@ -139,12 +151,14 @@ impl Control {
         random(&mut ephemeral);
         let version = initiation.first_chunk().map(|v| u16::from_be_bytes(*v)).unwrap_or(0);
         if version < OLDEST_VERSION {
+            self.counters.handshakes_refused.one();
             log::info!("refused a client of capability version {version}: too old");
             noise::refuse(&too_old(version), out);
             return None;
         }
         match self.responder.accept(ephemeral, initiation) {
             Ok((response, mut session)) => {
+                self.counters.sessions.one();
                 out.extend_from_slice(&response);
                 let mut plain = Vec::new();
                 if early {
@@ -156,6 +170,7 @@ impl Control {
                 Some((session, h2))
             }
             Err(error) => {
+                self.counters.handshakes_refused.one();
                 log::debug!("handshake: {error}");
                 noise::refuse("the handshake failed: the server's key may have changed", out);
                 None
@@ -168,6 +183,47 @@ impl Control {
         (noise, h2): (noise::Session, gramscale_proto::wire::h2::Connection),
     ) -> Session {
         Session::new(self, noise, h2)
+    }
+}
+
+/// What has been seen since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    handshakes_refused: Count,
+    map_messages: Count,
+    registrations_refused: Count,
+    requests: Count,
+    sessions: Count,
+    sessions_broken: Count,
+}
+
+impl Counters {
+    /// All of them, as `(name, value)` in Prometheus' form, each a counter.
+    pub fn each(&self, emit: &mut dyn FnMut(&str, u64)) {
+        for (name, count) in [
+            ("gramscale_control_handshakes_refused", &self.handshakes_refused),
+            ("gramscale_control_map_messages", &self.map_messages),
+            ("gramscale_control_registrations_refused", &self.registrations_refused),
+            ("gramscale_control_requests", &self.requests),
+            ("gramscale_control_sessions", &self.sessions),
+            ("gramscale_control_sessions_broken", &self.sessions_broken),
+        ] {
+            emit(name, count.get());
+        }
+    }
+}
+
+/// A counter of one thread.
+#[derive(Debug, Default)]
+struct Count(Cell<u64>);
+
+impl Count {
+    fn one(&self) {
+        self.0.set(self.0.get().wrapping_add(1));
+    }
+
+    fn get(&self) -> u64 {
+        self.0.get()
     }
 }
 

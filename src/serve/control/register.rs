@@ -51,6 +51,7 @@ pub(super) async fn answer(
                 }
             }
             Err(failure) => {
+                control.counters.registrations_refused.one();
                 let text = failure.to_string();
                 log::info!("registration of {} refused: {text}", client.machine.short());
                 return json_answer(stream, Outcome::Error(&text).to_json(control));

@@ -157,6 +157,9 @@ impl Session {
             }
         };
         log::debug!("control connection of {} ended: {end}", self.noise.peer.short());
+        if matches!(end, End::Http(_) | End::Noise(_)) {
+            self.control.counters.sessions_broken.one();
+        }
         if matches!(end, End::Http(_) | End::Idle) {
             // The last words of HTTP/2, if the socket takes them.
             let _ = timeout(Duration::from_secs(1), self.write(&connection.stream)).await;
@@ -256,6 +259,7 @@ impl Session {
     /// Starts to answer a request.
     fn begin(&mut self, request: h2::Request) {
         self.used = Instant::now();
+        self.control.counters.requests.one();
         let (control, desk) = (self.control.clone(), self.desk.clone());
         let client = rpc::Client { machine: self.noise.peer, version: self.noise.version };
         let stream = request.stream;
@@ -318,6 +322,7 @@ impl Session {
                 continue;
             }
             if let Some(message) = self.control.state.render(&open.map) {
+                self.control.counters.map_messages.one();
                 for part in message {
                     let _ = self.h2.send(open.stream, Part::Shared(part), false);
                 }
