@@ -2,7 +2,7 @@
 //!
 //! [`block_on`] drives everything: it runs the tasks of the calling thread ([`spawn`]) and waits
 //! in `epoll_wait` when none is ready. Each thread has a reactor of its own, so nothing here is
-//! `Send`; the one way to another thread is [`unblock`].
+//! `Send`; the one way to another thread is [`unblock()`].
 //!
 //! # Why not async-io
 //!

@@ -14,7 +14,7 @@ use super::derpmap::Sources;
 use super::state::ClockTrust;
 use crate::config::{self, Settings};
 
-/// Everything that [`super::run`] needs to know.
+/// Everything that [`super::run()`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The database file; its folder is made if it is not there.
