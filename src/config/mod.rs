@@ -22,6 +22,7 @@ use std::rc::Rc;
 use gramscale_proto::wire::json::Json;
 
 pub use problem::{Origin, Problem, Problems, Weight};
+pub(crate) use settings::url_parts;
 pub use settings::{Client, DATABASE, Database, Derp, Foreign, Ha, Policy, Settings};
 pub use table::table;
 

@@ -287,7 +287,7 @@ impl Default for Derp {
 }
 
 /// Whether it is https, the host without brackets and the port of a URL without a path.
-pub(super) fn url_parts(url: &str) -> Option<(bool, &str, u16)> {
+pub(crate) fn url_parts(url: &str) -> Option<(bool, &str, u16)> {
     let (https, rest) = match url.split_once("://")? {
         ("https", rest) => (true, rest),
         ("http", rest) => (false, rest),

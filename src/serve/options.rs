@@ -211,29 +211,7 @@ impl FromStr for ServerUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let (tls, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
-            (Some(rest), _) => (false, rest),
-            (_, Some(rest)) => (true, rest),
-            _ => return Err(UrlError),
-        };
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(v6) => {
-                let (host, port) = v6.split_once(']').ok_or(UrlError)?;
-                host.parse::<std::net::Ipv6Addr>().map_err(|_| UrlError)?;
-                (host, port.strip_prefix(':').or(if port.is_empty() { None } else { Some("x") }))
-            }
-            None => match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, None),
-            },
-        };
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
-        if host.is_empty() || !host.bytes().all(plain) {
-            return Err(UrlError);
-        }
-        let default = if tls { 443 } else { 80 };
-        let port = port.map_or(Ok(default), |p| p.parse().map_err(|_| UrlError))?;
+        let (tls, host, port) = config::url_parts(text).ok_or(UrlError)?;
         Ok(Self { tls, host: host.to_owned(), port })
     }
 }

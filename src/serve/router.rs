@@ -5,12 +5,13 @@ use std::rc::Rc;
 use futures_lite::future::BoxedLocal;
 use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::prefix::Prefix;
+use gramscale_rt::random;
 
 use super::admin::{self, Admin, Call, PolicySource, Problem};
 use super::control::Control;
 use super::derp::Derp;
 use super::pages::{self, Pages};
-use super::state::{State, draw};
+use super::state::State;
 use crate::net::http::{Reply, Request, Response, Service};
 
 /// Bytes of a body where none is expected, or a very small one.
@@ -65,7 +66,7 @@ impl Router {
                 Some((path, text)) => PolicySource::File { path, text },
                 None => PolicySource::Store,
             };
-            let response = Admin { tailnet, now, random: &mut draw, policy }.answer(&call);
+            let response = Admin { tailnet, now, random: &mut random, policy }.answer(&call);
             if response.status < 400 { Ok(response) } else { Err(response) }
         });
         match done.await {

@@ -14,7 +14,7 @@ use gramscale_proto::tailnet::write::Write;
 use gramscale_proto::tailnet::{Batch, Now, Refusal, Tailnet};
 use gramscale_proto::wire::key::NodeKey;
 use gramscale_proto::wire::time::Timestamp;
-use gramscale_rt::{Notify, clock, random, spawn, timeout};
+use gramscale_rt::{Notify, clock, spawn, timeout};
 
 use crate::store::{Store, StoreError};
 
@@ -376,9 +376,4 @@ impl MapStream {
     pub fn zstd(&self) -> bool {
         self.view.borrow().zstd()
     }
-}
-
-/// Fills a buffer for the commands that draw random numbers.
-pub fn draw(bytes: &mut [u8]) {
-    random(bytes);
 }

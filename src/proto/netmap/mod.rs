@@ -200,14 +200,14 @@ impl Netmap {
         let mut text = Vec::new();
         let mut json = Json::new(&mut text);
         json.open('{').key("Node");
-        self.own_node(&mut json, tailnet, member, view.form());
+        let (ssh, caps) = self.rights(tailnet, view.viewer);
+        self.own_node(&mut json, tailnet, member, view.form(), &caps);
         json.key("DERPMap").raw(self.derp_map(view.version));
         json.key("DNSConfig").raw(&self.dns);
         json.key("Domain").text(&self.settings.dns.base_domain);
         json.key("CollectServices").bool(false);
         let filter = tailnet.packet_filter(view.viewer);
         packet_filter(&mut json, &filter);
-        let (ssh, caps) = self.rights(tailnet, view.viewer);
         if !tailnet.is_open() {
             json.key("SSHPolicy").raw(&ssh);
         }
@@ -304,9 +304,15 @@ impl Netmap {
         node::write(json, tailnet, member, shown, domain, view.form(), &whom);
     }
 
-    fn own_node(&self, json: &mut Json<'_>, tailnet: &Tailnet, member: &Member, form: Form) {
-        let caps = self.caps(tailnet, member.node.id);
-        let own = Whom::Itself { caps: &caps };
+    fn own_node(
+        &self,
+        json: &mut Json<'_>,
+        tailnet: &Tailnet,
+        member: &Member,
+        form: Form,
+        caps: &[u8],
+    ) {
+        let own = Whom::Itself { caps };
         let shown = tailnet.shown(member.node.id).unwrap_or(&member.node);
         let domain = &self.settings.dns.base_domain;
         node::write(json, tailnet, member, shown, domain, form, &own);
@@ -371,9 +377,10 @@ impl Netmap {
 
     fn delta(&mut self, view: &mut View, tailnet: &Tailnet) -> Option<Message> {
         let mut pending = std::mem::take(&mut view.pending);
-        let mut new_ssh = None;
+        let (mut new_ssh, mut caps) = (None, Vec::new());
         if pending.policy || pending.filter || pending.own {
-            let (ssh, caps) = self.rights(tailnet, view.viewer);
+            let ssh;
+            (ssh, caps) = self.rights(tailnet, view.viewer);
             let rights = (digest(&ssh), digest(&caps));
             pending.own |= rights.1 != view.rights.1;
             new_ssh = Some(ssh).filter(|_| rights.0 != view.rights.0);
@@ -386,7 +393,7 @@ impl Netmap {
             && let Some(member) = tailnet.node(view.viewer)
         {
             json.key("Node");
-            self.own_node(&mut json, tailnet, member, view.form());
+            self.own_node(&mut json, tailnet, member, view.form(), &caps);
         }
         if pending.derp {
             json.key("DERPMap").raw(self.derp_map(view.version));

@@ -21,20 +21,23 @@ impl Tailnet {
     /// Puts a policy in force and stores it.
     pub fn set_policy(&mut self, text: &str, now: Now) -> Result<(), Refusal> {
         let text = PolicyText { text: text.to_owned(), at: now.wall };
-        self.check_policy(&text.text)?;
-        self.plan_policy(&text.text, Some(text.clone()))?;
+        let compiled = self.compile(&text.text)?;
+        compiled.test().map_err(Refusal::Policy)?;
+        self.plan_policy(compiled, Some(text.clone()))?;
         self.batch.write(Write::PutPolicy(text));
         Ok(())
     }
 
     /// Puts a policy in force that is stored already.
     pub fn restore_policy(&mut self, policy: &PolicyText) -> Result<(), Refusal> {
-        self.plan_policy(&policy.text, Some(policy.clone()))
+        let compiled = self.compile(&policy.text)?;
+        self.plan_policy(compiled, Some(policy.clone()))
     }
 
     /// Puts the policy of a file in force; what is stored is its business.
     pub fn load_policy(&mut self, text: &str) -> Result<(), Refusal> {
-        self.plan_policy(text, None)
+        let compiled = self.compile(text)?;
+        self.plan_policy(compiled, None)
     }
 
     /// Nothing is allowed from now on, as when a stored policy can no longer be read.
@@ -44,11 +47,7 @@ impl Tailnet {
 
     /// Whether a policy could be put in force, its own tests included.
     pub fn check_policy(&self, text: &str) -> Result<(), Refusal> {
-        let mut compiled = self.compile(text)?;
-        for member in self.nodes.values() {
-            with_subject(member, |subject| compiled.put(subject));
-        }
-        compiled.test().map_err(Refusal::Policy)
+        self.compile(text)?.test().map_err(Refusal::Policy)
     }
 
     /// The policy that is stored.
@@ -150,19 +149,17 @@ impl Tailnet {
         // Nodes came and went while it was being stored. A user that came meanwhile and made a
         // name ambiguous keeps its nodes out until the name is mended.
         let _ = compiled.set_people(&people(self.users.values()));
-        for member in self.nodes.values() {
-            with_subject(member, |subject| compiled.put(subject));
-        }
+        self.classify(&mut compiled);
         compiled.touched();
         self.access = compiled;
         self.policy_text = new.text;
     }
 
-    fn plan_policy(&mut self, text: &str, stored: Option<PolicyText>) -> Result<(), Refusal> {
-        let mut compiled = self.compile(text)?;
-        for member in self.nodes.values() {
-            with_subject(member, |subject| compiled.put(subject));
-        }
+    fn plan_policy(
+        &mut self,
+        compiled: Compiled,
+        stored: Option<PolicyText>,
+    ) -> Result<(), Refusal> {
         let more: Vec<_> =
             self.nodes.values().map(|m| (m.node.id, approved(&compiled, m))).collect();
         for (id, routes) in more {
@@ -173,12 +170,23 @@ impl Tailnet {
         Ok(())
     }
 
+    /// A policy, applied to the users and nodes there are.
     fn compile(&self, text: &str) -> Result<Compiled, Refusal> {
         let policy = Policy::parse(text).map_err(Refusal::Policy)?;
         if let Some(what) = policy.beyond_server() {
             return Err(Refusal::PolicyBeyond(what));
         }
-        Compiled::new(Rc::new(policy), &people(self.users.values())).map_err(Refusal::Policy)
+        let people = people(self.users.values());
+        let mut compiled = Compiled::new(Rc::new(policy), &people).map_err(Refusal::Policy)?;
+        self.classify(&mut compiled);
+        Ok(compiled)
+    }
+
+    /// Tells a policy how all nodes are now.
+    fn classify(&self, compiled: &mut Compiled) {
+        for member in self.nodes.values() {
+            with_subject(member, |subject| compiled.put(subject));
+        }
     }
 
     fn add_routes(&mut self, id: NodeId, more: Vec<Prefix>) -> Result<(), Refusal> {

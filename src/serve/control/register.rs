@@ -8,8 +8,8 @@ use gramscale_proto::tailnet::record::{NodeId, UserId};
 use gramscale_proto::tailnet::{Registered, Tailnet};
 use gramscale_proto::wire::json::Json;
 use gramscale_proto::wire::tailcfg::{OLDEST_VERSION, RegisterRequest};
+use gramscale_rt::random;
 
-use super::super::state::draw;
 use super::rpc::{Client, json_answer, text_answer};
 use super::session::Answer;
 use super::{Control, too_old};
@@ -30,7 +30,7 @@ pub(super) async fn answer(
     loop {
         let registered = control
             .state
-            .execute(|tailnet, now| tailnet.register(client.machine, &request, now, &mut draw));
+            .execute(|tailnet, now| tailnet.register(client.machine, &request, now, &mut random));
         let outcome = match registered.await {
             Ok(Registered::Accepted(node)) => Outcome::Accepted(node),
             Ok(Registered::Expired) => Outcome::Expired,
