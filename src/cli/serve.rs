@@ -6,8 +6,8 @@ use argh::FromArgs;
 
 use super::Error;
 use super::config::Source;
-use crate::config::{Loaded, Settings};
-use crate::serve::logger::{self, LogFormat};
+use crate::config::Loaded;
+use crate::serve::logger;
 use crate::serve::{self, Options};
 
 /// Run the server
@@ -43,7 +43,7 @@ impl Serve {
         if problems.is_fatal() {
             return Err(Error::Local(problems.to_string()));
         }
-        logger::start(settings.log_level, log_format(&settings));
+        logger::start(settings.log_level, settings.log_format);
         for problem in &problems.0 {
             log::warn!("{problem}");
         }
@@ -56,10 +56,6 @@ impl Serve {
         let ready = || _ = std::io::stdout().write_all(greeting.as_bytes());
         serve::run(options, ready).map_err(|error| Error::Local(error.to_string()))
     }
-}
-
-fn log_format(settings: &Settings) -> LogFormat {
-    if settings.log_json { LogFormat::Json } else { LogFormat::Text }
 }
 
 /// Where everything is, and what to type next.

@@ -8,7 +8,7 @@ use gramscale_proto::wire::prefix::Prefix;
 
 use super::layer::Layers;
 use super::problem::{Origin, Weight};
-use super::settings::SOCKET;
+use super::settings::{ACME_CERT, ACME_KEY, SOCKET, url_parts};
 
 /// Ephemeral nodes are not deleted while they may only be changing networks.
 const EPHEMERAL_MIN: Duration = Duration::from_secs(65);
@@ -26,6 +26,7 @@ pub(super) fn check(layers: &mut Layers) {
     dns(layers);
     relays(layers);
     nodes(layers);
+    reach(layers);
 }
 
 fn complete(layers: &mut Layers) {
@@ -39,6 +40,9 @@ fn complete(layers: &mut Layers) {
     }
     if s.socket.as_os_str().is_empty() {
         s.socket = s.data_dir.join(SOCKET);
+    }
+    if !s.router.acme.is_empty() && s.tls_cert.is_none() && s.tls_key.is_none() {
+        (s.tls_cert, s.tls_key) = (Some(ACME_CERT.into()), Some(ACME_KEY.into()));
     }
     if !mode {
         s.policy.in_database = !path;
@@ -172,6 +176,26 @@ fn nodes(layers: &mut Layers) {
         let text = "at least 1s and less than node.routes.ha.probe_interval is expected";
         error(layers, "node.routes.ha.probe_timeout", text.into());
     }
+}
+
+/// Ways to be reached that would fail in the clients, as protocol and ports are chosen there.
+fn reach(layers: &mut Layers) {
+    let s = &layers.settings;
+    let named =
+        url_parts(&s.server_url).is_some_and(|(_, host, _)| host.parse::<IpAddr>().is_err());
+    let wrong = match s.router.reach {
+        1 if !s.is_https() || !named || s.tls_cert.is_none() => {
+            "server_url must then be https:// and a name, and there must be a certificate: set \
+             tls.acme, or tls.cert and tls.key"
+        }
+        2 if s.is_https() || !named => "server_url must then be http:// and a name",
+        2 if s.router.alias.is_none() => {
+            "router.alias must then be a free address of the LAN: clients that reconnect try only \
+             port 443, which the router's own web server has"
+        }
+        _ => return,
+    };
+    error(layers, "router.reach", wrong.into());
 }
 
 fn error(layers: &mut Layers, name: &str, text: String) {

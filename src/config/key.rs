@@ -2,6 +2,7 @@
 
 use log::LevelFilter;
 
+use super::settings::LogFormat;
 use super::slot::Slot::{self, *};
 
 /// A setting by its names.
@@ -61,7 +62,7 @@ pub(super) const KEYS: &[Key] = &[
         "metrics_listen_addr",
         "server.metrics_listen",
         Listen(|s| &mut s.metrics_listen),
-        "Where metrics are served; empty: nowhere.",
+        "Where metrics are served; `none`: nowhere.",
     ),
     key(
         "data_dir",
@@ -116,10 +117,17 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("tls_key_path", "tls.key", Path(|s| &mut s.tls_key), "Its key, PEM."),
     key(
+        "",
+        "tls.acme",
+        Domain(|s| &mut s.router.acme),
+        "In place of the two: the first domain of a certificate of OpenWrt's package acme, which \
+         the init script copies to where the server may read it, also when it is renewed.",
+    ),
+    key(
         "prefixes.v4",
         "server.prefix_v4",
         Network4(|s| &mut s.rules.v4),
-        "Where nodes get their IPv4 addresses from; empty: they get none.",
+        "Where nodes get their IPv4 addresses from; `none`: they get none.",
     ),
     key("prefixes.v6", "server.prefix_v6", Network6(|s| &mut s.rules.v6), "The same for IPv6."),
     key(
@@ -246,7 +254,7 @@ pub(super) const KEYS: &[Key] = &[
         "derp.server.stun_listen_addr",
         "derp.stun_listen",
         Listen(|s| &mut s.derp.stun),
-        "Where STUN is answered, UDP; empty: nowhere.",
+        "Where STUN is answered, UDP; `none`: nowhere.",
     ),
     key(
         "derp.server.private_key_path",
@@ -268,6 +276,12 @@ pub(super) const KEYS: &[Key] = &[
         "Its address for clients that can't look up its name.",
     ),
     key("derp.server.ipv6", "derp.ipv6", Address6(|s| &mut s.derp.v6), "The same for IPv6."),
+    key(
+        "derp.server.follow_wan",
+        "derp.follow_wan",
+        Flag(|s| &mut s.derp.follow_wan),
+        "The two are the public addresses of this machine, as they change.",
+    ),
     key(
         "derp.server.rate_limit",
         "derp.rate_limit",
@@ -297,6 +311,13 @@ pub(super) const KEYS: &[Key] = &[
         "derp.path",
         Paths(|s| &mut s.derp.paths),
         "Files with maps of other relays, YAML or JSON.",
+    ),
+    key(
+        "",
+        "derp_region",
+        Regions(|s| &mut s.derp.regions),
+        "Relays elsewhere: sections `derp_region` with `id`, `host` and, if need be, `code`, `name`, \
+         `port`, `stun_port`, `ipv4` and `ipv6`.",
     ),
     key(
         "derp.auto_update_enabled",
@@ -340,8 +361,69 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "log.format",
         "log.format",
-        Word(&["text", "json"], |s, at| s.log_json = at == 1, |s| usize::from(s.log_json)),
-        "How.",
+        Word(
+            &["text", "json", "syslog"],
+            |s, at| {
+                s.log_format = match at {
+                    0 => LogFormat::Text,
+                    1 => LogFormat::Json,
+                    _ => LogFormat::Syslog,
+                }
+            },
+            |s| s.log_format as usize,
+        ),
+        "How: lines or JSON to standard error, or to the system's log with its levels, which is the \
+         default where the settings are in UCI.",
+    ),
+    key(
+        "",
+        "user",
+        Names(|s| &mut s.users),
+        "Users that are there from the start: sections `user` with `name`.",
+    ),
+    key(
+        "nat.enabled",
+        "router.nat",
+        Flag(|s| &mut s.nat.enabled),
+        "This machine is the router of its LANs: of nodes in them others are also told the address \
+         that the router gives them outside. By default where the settings are in UCI.",
+    ),
+    key(
+        "nat.lan_prefixes",
+        "router.lan",
+        Networks(|s| &mut s.nat.lan),
+        "Those LANs. Without it: private networks of its interfaces but that of its default route.",
+    ),
+    key(
+        "nat.wan_ipv4",
+        "router.wan_ipv4",
+        Address4(|s| &mut s.nat.wan),
+        "The address outside. Without it: that of the default route, as it changes.",
+    ),
+    key(
+        "",
+        "router.reach",
+        Word(&["lan", "https", "http"], |s, at| s.router.reach = at, |s| s.router.reach),
+        "For the init script: how clients reach the server, see docs/openwrt.md.",
+    ),
+    key(
+        "",
+        "router.open_zone",
+        Names(|s| &mut s.router.zones),
+        "For the init script: firewall zones from which it may be reached; `lan` is open anyway.",
+    ),
+    key(
+        "",
+        "router.alias",
+        Address4(|s| &mut s.router.alias),
+        "For the init script: a free address of the LAN whose port 443 is the server's, where \
+         `reach` is `http`.",
+    ),
+    key(
+        "",
+        "router.lan_names",
+        Flag(|s| &mut s.router.lan_names),
+        "For the init script: dnsmasq asks the Tailscale client of this router for names of nodes.",
     ),
     key(
         "logtail.enabled",
@@ -422,18 +504,18 @@ pub(super) const KEYS: &[Key] = &[
     key("tls_letsencrypt_listen", "", Unused(None), ""),
     key("acme_url", "", Unused(None), ""),
     key("acme_email", "", Unused(Some(ACME)), ""),
-    key("oidc.issuer", "", Unused(Some(OIDC)), ""),
-    key("oidc.client_id", "", Unused(Some(OIDC)), ""),
-    key("oidc.client_secret", "", Unused(None), ""),
-    key("oidc.client_secret_path", "", Unused(None), ""),
-    key("oidc.only_start_if_oidc_is_available", "", Unused(None), ""),
-    key("oidc.use_expiry_from_token", "", Unused(None), ""),
-    key("oidc.scope", "", Unused(None), ""),
-    key("oidc.email_verified_required", "", Unused(None), ""),
+    key("oidc.issuer", "oidc.issuer", Unused(Some(OIDC)), ""),
+    key("oidc.client_id", "oidc.client_id", Unused(Some(OIDC)), ""),
+    key("oidc.client_secret", "oidc.client_secret", Unused(None), ""),
+    key("oidc.client_secret_path", "oidc.client_secret_path", Unused(None), ""),
+    key("oidc.only_start_if_oidc_is_available", "oidc.required", Unused(None), ""),
+    key("oidc.use_expiry_from_token", "oidc.use_token_expiry", Unused(None), ""),
+    key("oidc.scope", "oidc.scope", Unused(None), ""),
+    key("oidc.email_verified_required", "oidc.email_verified_required", Unused(None), ""),
     key("oidc.extra_params", "", Unused(None), ""),
-    key("oidc.allowed_domains", "", Unused(None), ""),
-    key("oidc.allowed_users", "", Unused(None), ""),
-    key("oidc.allowed_groups", "", Unused(None), ""),
+    key("oidc.allowed_domains", "oidc.allowed_domain", Unused(None), ""),
+    key("oidc.allowed_users", "oidc.allowed_user", Unused(None), ""),
+    key("oidc.allowed_groups", "oidc.allowed_group", Unused(None), ""),
     key("oidc.pkce.enabled", "", Unused(None), ""),
     key("oidc.pkce.method", "", Unused(None), ""),
     key("tuning.notifier_send_timeout", "", Unused(Some(TUNING)), ""),

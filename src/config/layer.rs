@@ -42,7 +42,7 @@ impl Layers {
 
     /// Where `name` was set, and how it is called there.
     pub(super) fn origin(&self, name: &str) -> Option<&(Origin, String)> {
-        let at = KEYS.iter().position(|key| key.name == name)?;
+        let at = KEYS.iter().position(|key| key.name == name || key.uci == name)?;
         self.given.get(at)?.as_ref()
     }
 
@@ -155,23 +155,26 @@ impl Layers {
         let base = file.parent().unwrap_or(Path::new(""));
         let style = Style { base, seconds: true, words: true };
         let (mut split, mut records) = (Vec::new(), Vec::new());
+        let (mut users, mut regions) = (Vec::new(), Vec::new());
         for section in sections {
             let origin = Origin::Line(Rc::clone(file), section.line);
             match section.kind.as_str() {
                 "split_dns" => split.extend(self.split_dns(section, file)),
                 "host_record" => records.extend(self.host_record(section, file)),
+                "user" => users.extend(self.user(section, file)),
+                "derp_region" => regions.push(self.derp_region(section, file)),
                 kind if KEYS.iter().any(|key| section_of(key) == kind) => {
                     self.section(section, file, style);
                 }
                 kind => {
-                    let all = KEYS.iter().map(section_of).chain(["split_dns", "host_record"]);
+                    let all = KEYS.iter().map(section_of).chain(LISTED);
                     self.unknown(&origin, kind, all);
                 }
             }
         }
-        for (name, value) in
-            [("split_dns", Value::Map(split)), ("host_record", Value::List(records))]
-        {
+        let values =
+            [Value::Map(split), Value::List(records), Value::List(users), Value::List(regions)];
+        for (name, value) in LISTED.into_iter().zip(values) {
             let empty = matches!(&value, Value::Map(all) if all.is_empty())
                 || matches!(&value, Value::List(all) if all.is_empty());
             let at = KEYS.iter().position(|key| !empty && key.uci == name);
@@ -232,6 +235,37 @@ impl Layers {
         ip.iter().map(record).collect()
     }
 
+    /// `config user` with `name`.
+    fn user(&mut self, section: &Section, file: &Rc<PathBuf>) -> Option<Node> {
+        self.only(section, file, &["name"]);
+        let name = value_of(section, "name").and_then(|values| values.first());
+        if name.is_none() {
+            let origin = Origin::Line(Rc::clone(file), section.line);
+            self.problems.add(Weight::Error, &origin, "user", "its name is needed".into());
+        }
+        name.map(word)
+    }
+
+    /// `config derp_region`.
+    fn derp_region(&mut self, section: &Section, file: &Rc<PathBuf>) -> Node {
+        self.only(section, file, REGION);
+        let entry = |setting: &uci::Setting| {
+            let first = setting.values.first()?;
+            Some(Entry { line: first.line, key: setting.name.clone(), value: word(first) })
+        };
+        let entries = section.options.iter().filter_map(entry).collect();
+        Node { line: section.line, value: Value::Map(entries) }
+    }
+
+    /// Says of options that they are not among `names`.
+    fn only(&mut self, section: &Section, file: &Rc<PathBuf>, names: &[&'static str]) {
+        for setting in section.options.iter().filter(|set| !names.contains(&set.name.as_str())) {
+            let line = setting.values.first().map_or(section.line, |word| word.line);
+            let name = format!("{}.{}", section.kind, setting.name);
+            self.unknown(&Origin::Line(Rc::clone(file), line), &name, names.iter().copied());
+        }
+    }
+
     /// The values of the two options that a section must have.
     fn two<'s>(
         &mut self,
@@ -239,16 +273,8 @@ impl Layers {
         file: &Rc<PathBuf>,
         names: [&'static str; 2],
     ) -> Option<[&'s [Word]; 2]> {
-        for setting in section.options.iter().filter(|set| !names.contains(&set.name.as_str())) {
-            let line = setting.values.first().map_or(section.line, |word| word.line);
-            let name = format!("{}.{}", section.kind, setting.name);
-            self.unknown(&Origin::Line(Rc::clone(file), line), &name, names.into_iter());
-        }
-        let of = |name: &str| {
-            let setting = section.options.iter().find(|set| set.name == name)?;
-            Some(&setting.values[..]).filter(|values| !values.is_empty())
-        };
-        let found = names.map(of);
+        self.only(section, file, &names);
+        let found = names.map(|name| value_of(section, name));
         if let [Some(first), Some(second)] = found {
             return Some([first, second]);
         }
@@ -322,6 +348,17 @@ impl Layers {
         };
         self.problems.add(Weight::Unknown, origin, name, text);
     }
+}
+
+/// Sections of which each is one more of its kind.
+const LISTED: [&str; 4] = ["split_dns", "host_record", "user", "derp_region"];
+
+/// The options of `config derp_region`.
+const REGION: &[&str] = &["id", "host", "code", "name", "port", "stun_port", "ipv4", "ipv6"];
+
+fn value_of<'s>(section: &'s Section, name: &str) -> Option<&'s [Word]> {
+    let setting = section.options.iter().find(|set| set.name == name)?;
+    Some(&setting.values[..]).filter(|values| !values.is_empty())
 }
 
 /// Variables with our prefix that are no settings.

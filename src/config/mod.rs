@@ -23,7 +23,9 @@ use gramscale_proto::wire::json::Json;
 
 pub use problem::{Origin, Problem, Problems, Weight};
 pub(crate) use settings::url_parts;
-pub use settings::{Client, DATABASE, Database, Derp, Foreign, Ha, Policy, Settings};
+pub use settings::{
+    Client, DATABASE, Database, Derp, Foreign, Ha, LogFormat, Nat, Policy, Router, Settings,
+};
 pub use table::table;
 
 use key::KEYS;
@@ -132,8 +134,6 @@ pub fn load(request: &Request<'_>, around: &Surroundings) -> Loaded {
     if let Some((path, is_uci)) = &file {
         base = path.parent().map(Path::to_owned).unwrap_or(base);
         let name = Rc::new(path.clone());
-        // Routers boot in 1970; a server that nothing synchronises would never let a key expire.
-        layers.settings.trust_clock = !is_uci;
         match read(path) {
             Ok(text) => lay_file(&mut layers, &text, *is_uci, &name),
             Err(error) => {
@@ -156,6 +156,11 @@ pub fn load(request: &Request<'_>, around: &Surroundings) -> Loaded {
 
 fn lay_file(layers: &mut Layers, text: &str, is_uci: bool, file: &Rc<PathBuf>) {
     let wrong = if is_uci {
+        // It is a router. Routers boot in 1970; elsewhere, a server that nothing synchronises
+        // would never let a key expire.
+        layers.settings.trust_clock = false;
+        layers.settings.nat.enabled = true;
+        layers.settings.log_format = LogFormat::Syslog;
         match layer::read_uci(text) {
             Ok(sections) => return layers.uci(&sections, file),
             Err(wrong) => wrong,

@@ -52,8 +52,14 @@ pub struct Settings {
     pub policy: Policy,
     /// What is logged.
     pub log_level: LevelFilter,
-    /// Whether log lines are JSON.
-    pub log_json: bool,
+    /// How log lines look, and where they go.
+    pub log_format: LogFormat,
+    /// Users that are made at start.
+    pub users: Vec<String>,
+    /// What peers are told of nodes behind this router.
+    pub nat: Nat,
+    /// What the init script on a router reads; checked here, so that the log names what is wrong.
+    pub router: Router,
     /// Whether the clock is believed before the kernel calls it synchronised.
     pub trust_clock: bool,
     /// Clients may send their logs to the client's maker.
@@ -66,6 +72,43 @@ pub struct Settings {
     pub client: Client,
     /// headscale's database, which this server does not use.
     pub database: Database,
+}
+
+/// How log lines look, and where they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines with time and level on standard error.
+    Text,
+    /// JSON objects there.
+    Json,
+    /// To the system's log.
+    Syslog,
+}
+
+/// What peers are told of nodes behind this router.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nat {
+    /// Whether this machine is a router with NAT.
+    pub enabled: bool,
+    /// Its LANs; if empty, they are found.
+    pub lan: Vec<Prefix>,
+    /// Its address outside; if none, it is found.
+    pub wan: Option<Ipv4Addr>,
+}
+
+/// How the init script makes the server reachable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Router {
+    /// 0: on the LAN only, 1: by https, 2: by http with port 443.
+    pub reach: usize,
+    /// Zones of the firewall that are opened.
+    pub zones: Vec<String>,
+    /// The address on the LAN whose port 443 is the server's.
+    pub alias: Option<Ipv4Addr>,
+    /// Whether dnsmasq knows the names of nodes.
+    pub lan_names: bool,
+    /// The first domain of a certificate that is copied to [`ACME_CERT`] and [`ACME_KEY`].
+    pub acme: String,
 }
 
 /// How subnet routers that share a route are tried.
@@ -98,6 +141,10 @@ pub struct Derp {
     pub v4: Option<Ipv4Addr>,
     /// The same in the other family.
     pub v6: Option<Ipv6Addr>,
+    /// Whether the two are found, and followed.
+    pub follow_wan: bool,
+    /// Relays elsewhere: the regions of a DERP map, JSON; empty if there are none.
+    pub regions: String,
     /// The file of the relay's key; without one the key lies in the database.
     pub key: Option<PathBuf>,
     /// Bytes a second that each client may send; 0 is no limit.
@@ -169,6 +216,9 @@ pub enum Foreign<'a> {
 pub const DATABASE: &str = "gramscale.redb";
 /// The name of the socket there, unless it is set.
 pub(super) const SOCKET: &str = "gramscale.sock";
+/// Where the init script puts certificate and key of the package acme.
+pub(super) const ACME_CERT: &str = "/var/run/gramscale/tls.crt";
+pub(super) const ACME_KEY: &str = "/var/run/gramscale/tls.key";
 /// What follows the names of nodes, unless it is set. `internal` is never a public domain.
 const BASE_DOMAIN: &str = "tail.internal";
 
@@ -217,7 +267,10 @@ impl Settings {
             derp: Derp::default(),
             policy: Policy::default(),
             log_level: LevelFilter::Info,
-            log_json: false,
+            log_format: LogFormat::Text,
+            users: Vec::new(),
+            nat: Nat::default(),
+            router: Router::default(),
             trust_clock: true,
             log_tail: false,
             taildrop: true,
@@ -274,6 +327,8 @@ impl Default for Derp {
             stun: Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 3478))),
             v4: None,
             v6: None,
+            follow_wan: false,
+            regions: String::new(),
             key: None,
             rate: 0,
             max_connections: 10_000,

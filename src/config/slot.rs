@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gramscale_proto::netmap::Record;
+use gramscale_proto::wire::derpmap::Document;
 use gramscale_proto::wire::json::Json;
 use gramscale_proto::wire::prefix::Prefix;
 use gramscale_proto::wire::time::parse_duration;
@@ -31,6 +32,8 @@ pub(super) enum Slot {
     Listens(Field<Vec<SocketAddr>>),
     /// Permission bits.
     Mode(Field<u32>),
+    /// Names of things: texts in one list.
+    Names(Field<Vec<String>>),
     Network4(Field<Option<Prefix>>),
     Network6(Field<Option<Prefix>>),
     Networks(Field<Vec<Prefix>>),
@@ -39,6 +42,8 @@ pub(super) enum Slot {
     Paths(Field<Vec<PathBuf>>),
     Records(Field<Vec<Record>>),
     Secret(Field<String>),
+    /// The regions of a DERP map as JSON.
+    Regions(Field<String>),
     /// Addresses, or URLs of DNS over HTTPS.
     Servers(Field<Vec<String>>),
     Split(Field<BTreeMap<String, Vec<String>>>),
@@ -91,6 +96,7 @@ impl Slot {
                 *field(s) = all;
             }
             Self::Mode(field) => *field(s) = mode(text(node)?)?,
+            Self::Names(field) => *field(s) = each(node, |text| Ok(text.into()))?,
             Self::Network4(field) => *field(s) = optional(node, |text| network(text, true))?,
             Self::Network6(field) => *field(s) = optional(node, |text| network(text, false))?,
             Self::Networks(field) => {
@@ -100,6 +106,7 @@ impl Slot {
             Self::Path(field) => *field(s) = optional(node, |text| path(text, style))?,
             Self::Paths(field) => *field(s) = paths(node, style)?,
             Self::Records(field) => *field(s) = records(node)?,
+            Self::Regions(field) => *field(s) = regions(node)?,
             Self::Secret(field) | Self::Text(field) => *field(s) = text(node)?.into(),
             Self::Servers(field) => *field(s) = each(node, server)?,
             Self::Split(field) => *field(s) = split(node)?,
@@ -129,12 +136,14 @@ impl Slot {
             Self::Listen(_) => "address:port",
             Self::Listens(_) => "address:port, or several",
             Self::Mode(_) => "octal permissions",
+            Self::Names(_) => "names",
             Self::Network4(_) => "IPv4 prefix",
             Self::Network6(_) => "IPv6 prefix",
             Self::Networks(_) => "prefixes",
             Self::Number(_, min, max) => return format!("{min} to {max}"),
             Self::Paths(_) => "paths",
             Self::Records(_) => "list of {name, type, value}",
+            Self::Regions(_) => "sections",
             Self::Secret(_) | Self::Text(_) => "text",
             Self::Servers(_) => "addresses or https URLs",
             Self::Split(_) => "domains, each with a list of addresses or https URLs",
@@ -154,13 +163,14 @@ impl Slot {
         match self {
             Self::Address4(field) => optional_display(json, field(s).as_ref()),
             Self::Address6(field) => optional_display(json, field(s).as_ref()),
-            Self::Domain(field) | Self::Text(field) | Self::Url(field) => {
+            Self::Domain(field) | Self::Regions(field) | Self::Text(field) | Self::Url(field) => {
                 json.string(field(s));
             }
             Self::Secret(field) => _ = json.string(if field(s).is_empty() { "" } else { "hidden" }),
-            Self::Domains(field) | Self::Servers(field) | Self::Urls(field) => {
-                strings(json, field(s))
-            }
+            Self::Domains(field)
+            | Self::Names(field)
+            | Self::Servers(field)
+            | Self::Urls(field) => strings(json, field(s)),
             Self::Duration(field) => _ = json.string(&span(*field(s))),
             Self::DurationOrNever(field) => _ = json.string(&span(field(s).unwrap_or_default())),
             Self::Flag(field) => _ = json.bool(*field(s)),
@@ -265,10 +275,10 @@ fn text(node: &Node) -> Result<&str, Wrong> {
     }
 }
 
-/// Nothing written is nothing set.
+/// Nothing written is nothing set; UCI, where an empty option is one that was cleared, says `none`.
 fn optional<T>(node: &Node, read: impl Fn(&str) -> Result<T, Wrong>) -> Result<Option<T>, Wrong> {
     match text(node)? {
-        "" => Ok(None),
+        "" | "none" => Ok(None),
         text => read(text).map(Some),
     }
 }
@@ -433,6 +443,49 @@ fn records(node: &Node) -> Result<Vec<Record>, Wrong> {
         _ => return Err(RECORD.into()),
     };
     items.iter().map(record).collect()
+}
+
+/// Sections `derp_region`, as the `Regions` of a DERP map.
+fn regions(node: &Node) -> Result<String, Wrong> {
+    let Value::List(sections) = &node.value else { return Err("sections are expected".into()) };
+    let mut out = Vec::new();
+    let mut json = Json::new(&mut out);
+    json.open('{').key("Regions").open('{');
+    for section in sections {
+        let Value::Map(options) = &section.value else { continue };
+        let of = |name: &str| {
+            let found = options.iter().find(|option| option.key == name);
+            found.map_or(Ok(""), |option| text(&option.value))
+        };
+        let id = number(of("id")?, 1, 65_535).map_err(|wrong| format!("id: {wrong}"))?;
+        let host = of("host")?;
+        if host.is_empty() {
+            return Err("host is needed: the name or address of the relay".into());
+        }
+        let or_id = |text: &str| if text.is_empty() { id.to_string() } else { text.into() };
+        json.string(&id.to_string()).colon().open('{').key("RegionID").int(id.into());
+        json.key("RegionCode").string(&or_id(of("code")?));
+        json.key("RegionName").string(&or_id(of("name")?));
+        json.key("Nodes").open('[').open('{').key("Name").string(&id.to_string());
+        json.key("RegionID").int(id.into()).key("HostName").string(host);
+        for (option, key) in [("port", "DERPPort"), ("stun_port", "STUNPort")] {
+            let given = of(option)?;
+            if !given.is_empty() {
+                let port = number(given, 1, 65_535).map_err(|e| format!("{option}: {e}"))?;
+                json.key(key).int(port.into());
+            }
+        }
+        for (option, key) in [("ipv4", "IPv4"), ("ipv6", "IPv6")] {
+            let given = of(option)?;
+            if !given.is_empty() {
+                json.key(key).string(given);
+            }
+        }
+        json.close('}').close(']').close('}');
+    }
+    json.close('}').close('}');
+    Document::from_json(&out).map_err(|error| error.to_string())?;
+    Ok(String::from_utf8(out).unwrap_or_default())
 }
 
 const RECORD: &str = "a list of {name, type, value} is expected, where the type is A with an IPv4 \

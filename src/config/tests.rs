@@ -188,7 +188,7 @@ fn headscale_files_are_read() {
     assert_eq!(s.derp.paths, [Path::new("/etc/x/derp.yaml"), Path::new("/srv/derp.json")]);
     assert_eq!(s.derp.update_every, Duration::from_secs(86_400));
     assert_eq!(s.tls_cert.as_deref(), Some(Path::new("/etc/x/cert.pem")));
-    assert_eq!((s.log_level, s.log_json), (LevelFilter::Debug, true));
+    assert_eq!((s.log_level, s.log_format), (LevelFilter::Debug, LogFormat::Json));
     assert!(!s.policy.in_database);
     assert_eq!(s.policy.path.as_deref(), Some(Path::new("/etc/x/acl.hujson")));
     assert_eq!(s.dns.base_domain, "tail.example.net");
@@ -223,6 +223,7 @@ config server 'main'
 	option allocation 'random'
 	option socket '/var/run/headscale/headscale.sock'
 	option socket_mode '0700'
+	option clock_trusted '1'
 	option metrics_unused ''
 
 config tls 'tls'
@@ -286,6 +287,9 @@ config host_record
 	option name 'v6.tail.example.net'
 	list ip 'fd7a:115c:a1e0::3'
 
+config router
+	option nat '0'
+
 config clients
 	option logtail '1'
 	option taildrop 'disabled'
@@ -294,10 +298,182 @@ config clients
     let (settings, problems) = file(text, true);
     assert_eq!(
         problems,
-        ["U /etc/x/conf line 14: server.metrics_unused: no such setting; \
+        ["U /etc/x/conf line 15: server.metrics_unused: no such setting; \
                            server.metrics_listen is meant?"]
     );
     assert_eq!(settings, yaml(HEADSCALE).0);
+}
+
+/// Each option of UCI: a value, and how it is shown.
+const OPTIONS: &[(&str, &str, &str)] = &[
+    ("server.server_url", "http://192.168.1.1:8080/", r#""http://192.168.1.1:8080""#),
+    ("server.listen", ":81", r#"["[::]:81"]"#),
+    ("server.metrics_listen", "127.0.0.1:9090", r#""127.0.0.1:9090""#),
+    ("server.data_dir", "/mnt/usb", r#""/mnt/usb""#),
+    ("server.socket", "/tmp/s", r#""/tmp/s""#),
+    ("server.socket_mode", "0700", r#""0700""#),
+    ("server.admin_allow", "192.168.1.0/24", r#"["192.168.1.0/24"]"#),
+    ("server.trusted_proxy", "192.168.1.7", r#"["192.168.1.7/32"]"#),
+    ("server.noise_key", "noise.key", r#""/etc/x/noise.key""#),
+    ("server.clock_trusted", "on", "true"),
+    ("tls.cert", "/etc/ssl/a", r#""/etc/ssl/a""#),
+    ("tls.key", "/etc/ssl/b", r#""/etc/ssl/b""#),
+    ("tls.acme", "vpn.example.org", r#""vpn.example.org""#),
+    ("server.prefix_v4", "none", r#""""#),
+    ("server.prefix_v6", "fd7a:115c:a1e0:1::/64", r#""fd7a:115c:a1e0:1::/64""#),
+    ("server.allocation", "random", r#""random""#),
+    ("nodes.expiry", "86400", r#""1d""#),
+    ("nodes.ephemeral_timeout", "3600", r#""1h""#),
+    ("nodes.ha_probe_interval", "20s", r#""20s""#),
+    ("nodes.ha_probe_timeout", "2", r#""2s""#),
+    ("nodes.auth_key_retention", "1d", r#""1d""#),
+    ("dns.magic_dns", "0", "false"),
+    ("dns.base_domain", "Net.Example.org", r#""net.example.org""#),
+    ("dns.override_local", "disabled", "false"),
+    ("dns.nameserver", "9.9.9.9", r#"["9.9.9.9"]"#),
+    ("dns.search_domain", "example.org", r#"["example.org"]"#),
+    ("dns.records_file", "/etc/r.json", r#""/etc/r.json""#),
+    ("derp.enabled", "no", "false"),
+    ("derp.region_id", "901", "901"),
+    ("derp.region_code", "home", r#""home""#),
+    ("derp.region_name", "At home", r#""At home""#),
+    ("derp.verify_clients", "false", "false"),
+    ("derp.stun_listen", "none", r#""""#),
+    ("derp.key", "/etc/d", r#""/etc/d""#),
+    ("derp.add_region", "0", "false"),
+    ("derp.ipv4", "192.0.2.1", r#""192.0.2.1""#),
+    ("derp.ipv6", "2001:db8::1", r#""2001:db8::1""#),
+    ("derp.follow_wan", "1", "true"),
+    ("derp.rate_limit", "1000", "1000"),
+    ("derp.max_connections", "50", "50"),
+    ("derp.max_queued_bytes", "65536", "65536"),
+    ("derp.url", "https://example.org/map", r#"["https://example.org/map"]"#),
+    ("derp.path", "/etc/map.json", r#"["/etc/map.json"]"#),
+    ("derp.auto_update", "0", "false"),
+    ("derp.update_interval", "7200", r#""2h""#),
+    ("policy.mode", "database", r#""database""#),
+    ("policy.path", "/etc/acl", r#""/etc/acl""#),
+    ("log.level", "warn", r#""warn""#),
+    ("log.format", "json", r#""json""#),
+    ("router.nat", "0", "false"),
+    ("router.lan", "192.168.1.0/24", r#"["192.168.1.0/24"]"#),
+    ("router.wan_ipv4", "192.0.2.7", r#""192.0.2.7""#),
+    ("router.reach", "https", r#""https""#),
+    ("router.open_zone", "wan", r#"["wan"]"#),
+    ("router.alias", "192.168.1.2", r#""192.168.1.2""#),
+    ("router.lan_names", "1", "true"),
+    ("clients.logtail", "1", "true"),
+    ("clients.taildrop", "0", "false"),
+    ("clients.auto_update", "1", "true"),
+    ("database.type", "sqlite", r#""sqlite""#),
+    ("database.path", "/var/db", r#""/var/db""#),
+];
+
+#[test]
+fn each_option_of_uci_arrives() {
+    let shown = |key: &key::Key, settings: &mut Settings| {
+        let mut out = Vec::new();
+        key.slot.show(settings, &mut Json::new(&mut out));
+        String::from_utf8(out).unwrap()
+    };
+    for key in KEYS.iter().filter(|key| key.uci.contains('.')) {
+        let (section, option) = key.uci.split_once('.').unwrap();
+        let row = OPTIONS.iter().find(|(name, ..)| *name == key.uci);
+        let Some((_, value, expected)) = row else {
+            assert!(matches!(key.slot, Slot::Unused(_)), "{} has no row", key.uci);
+            continue;
+        };
+        let text = format!("config {section}\n\toption {option} '{value}'\n");
+        let (mut settings, problems) = file(&text, true);
+        assert!(problems.iter().all(|problem| !problem.contains("no such")), "{problems:?}");
+        assert_eq!(shown(key, &mut settings), *expected, "{}", key.uci);
+        let (mut before, _) = file("", true);
+        // What is computed from other settings may be the same as before.
+        let same = ["policy.mode", "dns.override_local"].contains(&key.uci);
+        assert!(same || shown(key, &mut before) != *expected, "{} shows nothing", key.uci);
+        // Wrong is told with option, value's kind and line; texts are never wrong.
+        let wrong = format!("config {section}\n\toption {option} '\u{1}/ :'\n");
+        let (_, problems) = file(&wrong, true);
+        let takes_all = matches!(
+            key.slot,
+            Slot::Names(_) | Slot::Text(_) | Slot::Path(_) | Slot::Paths(_) | Slot::Folder(_)
+        );
+        let told = format!("E /etc/x/conf line 2: {}: ", key.uci);
+        assert!(takes_all || problems.iter().any(|p| p.starts_with(&told)), "{problems:?}");
+    }
+    assert!(OPTIONS.iter().all(|(name, ..)| KEYS.iter().any(|key| key.uci == *name)));
+}
+
+#[test]
+fn ways_to_be_reached() {
+    let reach = |way: &str, server: &str, more: &str| {
+        let text = format!(
+            "config server\noption server_url '{server}'\n{more}\nconfig router\noption reach '{way}'"
+        );
+        let (settings, problems) = file(&text, true);
+        (settings, problems.into_iter().find(|problem| problem.contains("reach")))
+    };
+    let acme = "config tls\noption acme 'vpn.example.org'";
+    let alias = "config router\noption alias '192.168.1.2'";
+    let (name, secure) = ("http://vpn.example.org:8080", "https://vpn.example.org:8443");
+    assert_eq!(reach("lan", "http://192.168.1.1:8080", "").1, None);
+    let (settings, problem) = reach("https", secure, acme);
+    assert_eq!(
+        (settings.tls_cert.as_deref(), problem),
+        (Some(Path::new("/var/run/gramscale/tls.crt")), None)
+    );
+    assert_eq!(reach("http", name, alias).1, None);
+    for (way, server, more) in [
+        ("https", secure, ""),
+        ("https", name, acme),
+        ("https", "https://192.0.2.1:8443", acme),
+        ("http", name, ""),
+        ("http", secure, alias),
+        ("http", "http://192.0.2.1:8080", alias),
+    ] {
+        let problem = reach(way, server, more).1.unwrap();
+        assert!(problem.starts_with("E /etc/x/conf line"), "{problem}");
+    }
+}
+
+#[test]
+fn the_shipped_file_is_good() {
+    let text = include_str!("../../openwrt/gramscale/files/gramscale.config");
+    let (settings, problems) = file(text, true);
+    assert_eq!(problems, [""; 0]);
+    assert_eq!(settings.users, ["home"]);
+    assert_eq!(settings.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert!(settings.nat.enabled && settings.router.zones.is_empty());
+    // What is commented out is right as well.
+    let all = text.replace("\n#\t", "\n\t");
+    assert!(all.matches("\n\tlist listen").count() == 1 && all.contains("\n\toption cert"));
+    assert_eq!(file(&all, true).1, [""; 0]);
+}
+
+#[test]
+fn sections_that_are_lists() {
+    let text = "config user\n\toption name 'ann'\nconfig user 'second'\n\toption name 'bob'\n\
+                config derp_region\n\toption id '901'\n\toption host 'relay.example.org'\n\
+                \toption port '8443'\n\toption ipv4 '192.0.2.1'\n";
+    let (settings, problems) = file(text, true);
+    assert_eq!(problems, [""; 0]);
+    assert_eq!(settings.users, ["ann", "bob"]);
+    let region = r#"{"Regions":{"901":{"RegionID":901,"RegionCode":"901","RegionName":"901","#
+        .to_owned()
+        + r#""Nodes":[{"Name":"901","RegionID":901,"HostName":"relay.example.org","#
+        + r#""DERPPort":8443,"IPv4":"192.0.2.1"}]}}}"#;
+    assert_eq!(settings.derp.regions, region);
+    for (text, told) in [
+        ("config user", "user: its name is needed"),
+        ("config user\noption mail 'x'\noption name 'a'", "user.mail: no such setting"),
+        ("config derp_region\noption id 'x'", "derp_region: id: "),
+        ("config derp_region\noption id '901'", "derp_region: host is needed"),
+        ("config derp_region\noption id '1'\noption host 'h'\noption ipv4 'x'", "derp_region: "),
+        ("config derp_region\noption hots 'x'", "derp_region.hots: no such setting"),
+    ] {
+        let (_, problems) = file(text, true);
+        assert!(problems.iter().any(|problem| problem.contains(told)), "{text}: {problems:?}");
+    }
 }
 
 #[test]

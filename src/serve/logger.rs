@@ -1,32 +1,37 @@
-//! The log: one line a message on standard error, where procd and systemd take it from.
+//! The log: one line a message, to standard error or to the system's log.
 
 use std::io::Write as _;
+use std::os::unix::net::UnixDatagram;
 
 use gramscale_proto::wire::json::Json;
 use gramscale_proto::wire::time::Timestamp;
 use gramscale_rt::clock;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-/// How a line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// A JSON object with `time`, `level`, `target` and `message`.
-    Json,
-    /// `<N>` with the priority of syslog, and the message: what procd and systemd expect, which
-    /// add the time themselves.
-    Syslog,
-    /// Time, level and message.
-    Text,
-}
+use crate::config::LogFormat;
+
+/// Where the system's log listens.
+const SYSLOG: &str = "/dev/log";
+/// The facility of services, in the bits above the severity (RFC 5424, 6.2.1).
+const DAEMON: u8 = 3 << 3;
 
 struct Logger {
     format: LogFormat,
+    /// Not connected, so that a log that starts later or again is found.
+    syslog: Option<UnixDatagram>,
 }
 
 /// Begins to log. To be called once.
 pub fn start(level: LevelFilter, format: LogFormat) {
+    let socket = || {
+        let socket = UnixDatagram::unbound().ok()?;
+        // A log that is stuck must not stop the server.
+        socket.set_nonblocking(true).ok()?;
+        Some(socket)
+    };
+    let syslog = if format == LogFormat::Syslog { socket() } else { None };
     // The only error is a logger that is there already.
-    if log::set_logger(Box::leak(Box::new(Logger { format }))).is_ok() {
+    if log::set_logger(Box::leak(Box::new(Logger { format, syslog }))).is_ok() {
         log::set_max_level(level);
     }
 }
@@ -39,7 +44,18 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let time = Timestamp(clock::unix_nanos());
-            let line = line(self.format, time, record.level(), &record.args().to_string());
+            let (level, text) = (record.level(), record.args().to_string());
+            if let Some(syslog) = &self.syslog
+                && syslog.send_to(&line(LogFormat::Syslog, time, level, &text), SYSLOG).is_ok()
+            {
+                return;
+            }
+            // Without a system's log its lines go where others do.
+            let format = match self.format {
+                LogFormat::Syslog => LogFormat::Text,
+                format => format,
+            };
+            let line = line(format, time, level, &text);
             // Nobody is left to be told that the log can't be written.
             let _ = std::io::stderr().write_all(&line);
         }
@@ -63,7 +79,9 @@ fn line(format: LogFormat, time: Timestamp, level: Level, message: &str) -> Vec<
                 Level::Info => 6,
                 Level::Debug | Level::Trace => 7,
             };
-            _ = write!(out, "<{priority}>{}", one_line(message));
+            let (priority, pid) = (DAEMON | priority, std::process::id());
+            _ = write!(out, "<{priority}>gramscale[{pid}]: {}", one_line(message));
+            return out;
         }
         LogFormat::Text => {
             _ = write!(out, "{} {level:5} {}", time.table(), one_line(message));
@@ -89,7 +107,8 @@ mod tests {
             String::from_utf8(line).unwrap()
         };
         assert_eq!(text(LogFormat::Text), "1970-01-01 00:00:00 WARN  a \"b\"\n");
-        assert_eq!(text(LogFormat::Syslog), "<4>a \"b\"\n");
+        let expected = format!("<28>gramscale[{}]: a \"b\"", std::process::id());
+        assert_eq!(text(LogFormat::Syslog), expected);
         assert_eq!(
             text(LogFormat::Json),
             "{\"time\":\"1970-01-01T00:00:00Z\",\"level\":\"WARN\",\"message\":\"a\\n\\\"b\\\"\"}\n"
