@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gramscale::net::http::{Reply, Request, Service, serve};
 use gramscale::net::listen::{Handler, Places, accept_tcp, accept_unix, tcp, unix};
-use gramscale::serve::admin::{Admin, BODY_LIMIT, Call, PolicySource};
+use gramscale::serve::admin::{Admin, BODY_LIMIT, Call, PolicySource, Vitals};
 use gramscale_proto::tailnet::write::Snapshot;
 use gramscale_proto::tailnet::{Now, Registered, Rules, Tailnet};
 use gramscale_proto::wire::http1::Head;
@@ -37,6 +37,7 @@ impl Service for Desk {
             now: now(),
             random: &mut random,
             policy: PolicySource::Store,
+            vitals: &Vitals::default,
         };
         let response = admin.answer(&call);
         let batch = tailnet.take_batch();

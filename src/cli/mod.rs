@@ -15,6 +15,7 @@ mod nodes;
 mod output;
 mod policy;
 mod preauthkeys;
+mod rpcd;
 mod serve;
 mod session;
 mod table;
@@ -78,6 +79,9 @@ pub fn main() -> ExitCode {
     let program = if args.is_empty() { String::new() } else { args.remove(0) };
     let guess = Format::guess(&args);
     let program = program.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("gramscale");
+    if program == rpcd::NAME {
+        return finish(guess, rpcd::run(&args));
+    }
     let (format, result) = match read(program, args) {
         Ok(Read::Run(root)) => match Format::parse(&root.output) {
             Ok(format) => (format, run(root, format)),
@@ -86,6 +90,10 @@ pub fn main() -> ExitCode {
         Ok(Read::Help(text)) => (guess, output::print(&text)),
         Err(e) => (guess, Err(e)),
     };
+    finish(format, result)
+}
+
+fn finish(format: Format, result: Result<(), Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

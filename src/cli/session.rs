@@ -109,7 +109,7 @@ impl Session {
 }
 
 /// Where the server is: elsewhere, if the settings say so, else at its socket.
-fn target(settings: &Settings) -> Result<Target, Error> {
+pub(super) fn target(settings: &Settings) -> Result<Target, Error> {
     let client = &settings.client;
     if client.address.is_empty() {
         return Ok(Target::Socket(settings.socket.clone()));

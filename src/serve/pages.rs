@@ -51,6 +51,7 @@ impl Pages<'_> {
             ["auth", id] => &|| auth(id),
             ["favicon.ico"] => &favicon,
             ["health"] => &|| health(self.well),
+            ["join"] => &|| join(self.server_url),
             ["register", id] => &|| register(self.tailnet, id),
             ["robots.txt"] => &robots,
             ["verify"] if head.method == "POST" => return Some(verify(self.tailnet, body)),
@@ -153,6 +154,30 @@ fn auth(id: &str) -> Response {
         ),
         None => refuse(400, "invalid auth id: open the link that the client shows again"),
     }
+}
+
+/// `/join`: what a code on another screen leads a phone to, and every other machine by typing.
+fn join(server_url: &str) -> Response {
+    let url = escape(server_url);
+    page(
+        200,
+        "Join this network",
+        &format!(
+            "<p>Install the Tailscale client, and let it log in at this address instead of its \
+             maker's:</p><pre>{url}</pre>\
+             <p>Then it shows a link: an administrator lets the machine in, or gives you a key \
+             beforehand.</p>\
+             <h2>Android</h2><p>In the client's settings open <b>Accounts</b>. In the menu at its \
+             top right, <b>Use an alternate server</b> takes the address, and <b>Use an auth \
+             key</b> a key.</p>\
+             <h2>iPhone, iPad, Apple TV, Mac</h2><p>See <a href=\"/apple\">the page for \
+             Apple's systems</a>.</p>\
+             <h2>Windows</h2><p>See <a href=\"/windows\">the page for Windows</a>.</p>\
+             <h2>Linux, and OpenWrt with the package tailscale</h2>\
+             <pre>tailscale up --login-server {url}</pre><p>With a key, add <b>--auth-key</b> and \
+             the key.</p>"
+        ),
+    )
 }
 
 /// `/windows`: how a Windows machine joins the tailnet of this URL.
@@ -302,6 +327,7 @@ mod tests {
             assert_eq!(ask(&format!("POST {path}")), Some(405), "{path}");
         }
         for (request, status) in [
+            ("GET /join", Some(200)),
             ("GET /windows", Some(200)),
             ("GET /apple/ios", Some(200)),
             ("GET /apple/tv", Some(400)),
@@ -392,7 +418,7 @@ mod tests {
         }
         assert_eq!(apple_profile(url, "android").status, 400);
         assert_eq!(apple_profile(url, "").status, 400);
-        for page in [apple(url), windows(url)] {
+        for page in [apple(url), join(url), windows(url)] {
             assert!(text(&page).contains("--login-server http://10.0.0.1:8080/?a&amp;b<"));
         }
     }

@@ -5,14 +5,15 @@ use std::rc::Rc;
 use futures_lite::future::BoxedLocal;
 use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::prefix::Prefix;
-use gramscale_rt::random;
+use gramscale_rt::{random, sys};
 
-use super::admin::{self, Admin, Call, PolicySource, Problem};
+use super::admin::{self, Admin, Call, PolicySource, Problem, Vitals};
 use super::control::Control;
 use super::derp::Derp;
 use super::pages::{self, Pages};
 use super::state::State;
 use crate::net::http::{Reply, Request, Response, Service};
+use crate::store;
 
 /// Bytes of a body where none is expected, or a very small one.
 const SMALL_BODY: usize = pages::VERIFY_LIMIT;
@@ -24,6 +25,9 @@ pub(super) struct Router {
     pub(super) derp: Rc<Derp>,
     /// The URL of this server, without a slash at its end.
     pub(super) server_url: String,
+    /// Where it listens, and where it answers STUN, for the status.
+    pub(super) listen: Vec<String>,
+    pub(super) stun: String,
     /// Who may use the admin interface over TCP; everybody with a key, if empty.
     pub(super) admin_allow: Vec<Prefix>,
 }
@@ -66,12 +70,28 @@ impl Router {
                 Some((path, text)) => PolicySource::File { path, text },
                 None => PolicySource::Store,
             };
-            let response = Admin { tailnet, now, random: &mut random, policy }.answer(&call);
+            let vitals = &|| self.vitals();
+            let response =
+                Admin { tailnet, now, random: &mut random, policy, vitals }.answer(&call);
             if response.status < 400 { Ok(response) } else { Err(response) }
         });
         match done.await {
             Ok(Ok(response) | Err(response)) => response,
             Err(error) => Problem::new(503, error.to_string()).response(),
+        }
+    }
+
+    fn vitals(&self) -> Vitals {
+        let store = self.state.store();
+        let figures = store.figures();
+        Vitals {
+            server_url: self.server_url.clone(),
+            listen: self.listen.clone(),
+            stun: self.stun.clone(),
+            memory: sys::resident_bytes().unwrap_or(0),
+            database: store.size().unwrap_or(0),
+            written: (figures.written, figures.written_on(store::today())),
+            failed: figures.failed,
         }
     }
 

@@ -91,6 +91,12 @@ impl Server {
             control: control.clone(),
             derp: derp.clone(),
             server_url,
+            listen: options.listen.iter().map(SocketAddr::to_string).collect(),
+            stun: options
+                .relay
+                .as_ref()
+                .and_then(|relay| relay.stun)
+                .map_or_else(String::new, |addr| addr.to_string()),
             admin_allow: options.admin_allow.clone(),
         });
         let places = Places::within(descriptors);

@@ -74,6 +74,28 @@ pub struct Figures {
     pub failed: u64,
     /// Bytes handed to the file system.
     pub written: u64,
+    /// Those of `day`.
+    day_written: u64,
+    /// The day of the last write, counted from 1970 (UTC).
+    day: i64,
+}
+
+impl Figures {
+    /// Bytes handed to the file system on this day, counted from 1970 (UTC).
+    pub fn written_on(&self, day: i64) -> u64 {
+        if day == self.day { self.day_written } else { 0 }
+    }
+
+    fn add(&mut self, written: u32, day: i64) {
+        self.day_written = self.written_on(day).saturating_add(written.into());
+        self.day = day;
+        self.written += u64::from(written);
+    }
+}
+
+/// The day that it is, counted from 1970 (UTC).
+pub fn today() -> i64 {
+    gramscale_rt::clock::unix_nanos() / (24 * 60 * 60 * 1_000_000_000)
 }
 
 impl Store {
@@ -100,7 +122,8 @@ impl Store {
     }
 
     fn new(file: Arc<Path>, disk: Disk) -> Self {
-        let figures = Figures { written: u64::from(disk.take_written()), ..Figures::default() };
+        let mut figures = Figures::default();
+        figures.add(disk.take_written(), today());
         let queue = Queue {
             disk: Some(disk),
             jobs: VecDeque::new(),
@@ -157,6 +180,11 @@ impl Store {
         let commit = self.enqueue(Job::Close);
         self.0.queue.borrow_mut().closed = true;
         commit
+    }
+
+    /// How large the database's file is, where it is a file.
+    pub fn size(&self) -> Option<u64> {
+        Some(std::fs::metadata(&*self.0.file).ok()?.len())
     }
 
     /// What was done since the start.
@@ -275,7 +303,7 @@ impl Inner {
 
     fn count(&self, commit: bool, written: u32, result: &Result<(), StoreError>) {
         let mut figures = self.figures.get();
-        figures.written += u64::from(written);
+        figures.add(written, today());
         match result {
             Ok(()) => figures.commits += u64::from(commit && written > 0),
             Err(_) => figures.failed += u64::from(commit),

@@ -552,3 +552,14 @@ fn a_wasteful_file_is_written_anew() {
     assert_eq!(snapshot, expected([soft(199, 20_000), user(1)]));
     assert!(!folder.0.join("crashed.redb.new").exists());
 }
+
+#[test]
+fn bytes_of_a_day() {
+    let mut figures = Figures::default();
+    figures.add(5, 20_000);
+    figures.add(7, 20_000);
+    assert_eq!((figures.written_on(20_000), figures.written_on(20_001)), (12, 0));
+    figures.add(3, 20_001);
+    assert_eq!((figures.written_on(20_001), figures.written_on(20_000)), (3, 0));
+    assert_eq!(figures.written, 15);
+}

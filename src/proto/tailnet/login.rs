@@ -120,6 +120,12 @@ impl Logins {
         self.map.get(&id).filter(|login| login.verdict.is_none())
     }
 
+    /// All that wait.
+    pub(super) fn all(&self) -> impl Iterator<Item = (LoginId, &Login)> {
+        let waiting = self.map.iter().filter(|(_, login)| login.verdict.is_none());
+        waiting.map(|(id, login)| (*id, login))
+    }
+
     pub(super) fn state(&self, id: LoginId, machine: &MachineKey) -> LoginState {
         match self.map.get(&id).filter(|login| login.machine == *machine) {
             None => LoginState::Unknown,

@@ -112,6 +112,11 @@ impl Tailnet {
         self.logins.waiting(id)
     }
 
+    /// All logins that wait.
+    pub fn logins(&self) -> impl Iterator<Item = (LoginId, &Login)> {
+        self.logins.all()
+    }
+
     /// Lets a waiting machine in as a node of `user`, or with the tags it asks for where the
     /// policy makes `user` their owner.
     pub fn approve_login(

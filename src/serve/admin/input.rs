@@ -119,6 +119,34 @@ pub(super) fn query(head: &Head, name: &str) -> Option<String> {
     head.param(name).filter(|value| !value.is_empty())
 }
 
+/// The part of a listing that a query asks for: `limit` entries behind the id `after`. Both are
+/// ours; without them a listing is whole.
+#[derive(Clone, Copy)]
+pub(super) struct Page {
+    after: u64,
+    limit: u64,
+}
+
+impl Page {
+    pub(super) fn parse(head: &Head) -> Result<Self, Problem> {
+        let value = |name, default| match query(head, name) {
+            Some(text) => number(&text, name),
+            None => Ok(default),
+        };
+        Ok(Self { after: value("after", 0)?, limit: value("limit", u64::MAX)? })
+    }
+
+    /// The part of a list that is sorted by id.
+    pub(super) fn of<T>(
+        self,
+        list: impl Iterator<Item = T>,
+        id: impl Fn(&T) -> u64,
+    ) -> impl Iterator<Item = T> {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        list.filter(move |item| id(item) > self.after).take(limit)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

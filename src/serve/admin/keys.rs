@@ -1,11 +1,11 @@
 //! `/api/v1/preauthkey` and `/api/v1/apikey`.
 
 use gramscale_proto::tailnet::NewAuthKey;
-use gramscale_proto::tailnet::record::{ApiKeyId, AuthKeyId};
+use gramscale_proto::tailnet::record::{ApiKeyId, AuthKey, AuthKeyId};
 use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::json::Json;
 
-use super::input::{Body, number, query};
+use super::input::{Body, Page, number, query};
 use super::problem::Problem;
 use super::{Admin, Done, show};
 
@@ -15,10 +15,12 @@ impl Admin<'_> {
             Some(user) => Some(self.user_id(&user)?),
             None => None,
         };
+        let wanted = |key: &&AuthKey| owner.is_none() || key.user == owner;
+        let page = Page::parse(head)?;
         let mut out = Vec::new();
         let mut json = Json::new(&mut out);
         json.open('{').key("preAuthKeys").open('[');
-        for key in self.tailnet.auth_keys().filter(|key| owner.is_none() || key.user == owner) {
+        for key in page.of(self.tailnet.auth_keys().filter(wanted), |key| key.id.0) {
             show::auth_key(&mut json, self.tailnet, key, None, self.now);
         }
         json.close(']').close('}');

@@ -11,6 +11,7 @@ mod nodes;
 mod policy;
 mod problem;
 mod show;
+mod status;
 mod users;
 
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use gramscale_proto::wire::prefix::Prefix;
 
 pub use self::policy::PolicySource;
 pub use self::problem::Problem;
+pub use self::status::Vitals;
 
 use self::input::{Body, query};
 use crate::net::http::Response;
@@ -52,6 +54,8 @@ pub struct Admin<'a> {
     pub random: Random<'a>,
     /// Where the policy comes from.
     pub policy: PolicySource<'a>,
+    /// Looks at the process, for `status`.
+    pub vitals: &'a dyn Fn() -> Vitals,
 }
 
 /// The body of a good answer, which is JSON.
@@ -155,6 +159,7 @@ impl Admin<'_> {
             (["apikey", "expire"], "POST") => self.expire_api_key(&body()?),
             (["apikey", prefix], "DELETE") => self.delete_api_key(prefix, call.head),
             (["apikey", _], _) => not_by(call, "DELETE"),
+            (["auth"], "GET") => self.list_logins(),
             (["auth", "register"], "POST") => {
                 let body = body()?;
                 self.register(&body.text("user")?, &body.text("authId")?)
@@ -165,6 +170,8 @@ impl Admin<'_> {
             (["policy"], "PUT") => self.set_policy(&body()?),
             (["policy"], _) => not_by(call, "GET or PUT"),
             (["policy", "check"], "POST") => self.check_policy(&body()?),
+            (["status"], "GET") => Ok(self.status()),
+            (["status"], _) => not_by(call, "GET"),
             // That the server answers says that its store was opened.
             (["health"], "GET") => Ok(b"{\"databaseConnectivity\":true}".to_vec()),
             (["health"], _) => not_by(call, "GET"),

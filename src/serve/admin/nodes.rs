@@ -7,7 +7,7 @@ use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::json::Json;
 use gramscale_proto::wire::prefix::Prefix;
 
-use super::input::{Body, moment, number, query};
+use super::input::{Body, Page, moment, number, query};
 use super::problem::Problem;
 use super::{Admin, Done, show};
 
@@ -18,11 +18,13 @@ impl Admin<'_> {
             None => None,
         };
         let wanted = |member: &&Member| owner.is_none() || member.node.user == owner;
+        let page = Page::parse(head)?;
+        let host = query(head, "host").as_deref() == Some("true");
         let mut out = Vec::new();
         let mut json = Json::new(&mut out);
         json.open('{').key("nodes").open('[');
-        for member in self.tailnet.nodes().filter(wanted) {
-            show::node(&mut json, self.tailnet, member, self.now);
+        for member in page.of(self.tailnet.nodes().filter(wanted), |member| member.node.id.0) {
+            show::node(&mut json, self.tailnet, member, self.now, host);
         }
         json.close(']').close('}');
         Ok(out)
@@ -101,6 +103,16 @@ impl Admin<'_> {
         self.one_node(node)
     }
 
+    /// The machines that wait to be let in.
+    pub(super) fn list_logins(&self) -> Done {
+        let mut out = Vec::new();
+        let mut json = Json::new(&mut out);
+        json.open('{').key("logins").open('[');
+        self.tailnet.logins().for_each(|(id, login)| show::login(&mut json, id, login));
+        json.close(']').close('}');
+        Ok(out)
+    }
+
     /// Sessions other than registrations don't wait for anybody yet.
     pub(super) fn approve(&mut self, id: &str) -> Done {
         let id = login_id(id)?;
@@ -122,7 +134,7 @@ impl Admin<'_> {
         let mut out = Vec::new();
         let mut json = Json::new(&mut out);
         json.open('{').key("node");
-        show::node(&mut json, self.tailnet, member, self.now);
+        show::node(&mut json, self.tailnet, member, self.now, false);
         json.close('}');
         Ok(out)
     }

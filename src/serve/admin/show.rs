@@ -1,5 +1,6 @@
 //! The objects of the interface as JSON: camelCase, ids as texts, RFC 3339, empty values present.
 
+use gramscale_proto::tailnet::login::{Login, LoginId};
 use gramscale_proto::tailnet::record::{
     ApiKey, AuthKey, Expiry, RegisterMethod, Secret, User, UserId,
 };
@@ -34,7 +35,8 @@ fn tagged(json: &mut Json<'_>) {
     user(json, &stand_in);
 }
 
-pub(super) fn node(json: &mut Json<'_>, tailnet: &Tailnet, member: &Member, now: Now) {
+/// A node; `host` adds what headscale's interface does not show: its system and its client.
+pub(super) fn node(json: &mut Json<'_>, tailnet: &Tailnet, member: &Member, now: Now, host: bool) {
     let (node, soft) = (&member.node, &member.soft);
     json.open('{').key("id").display(&node.id);
     json.key("machineKey").display(&node.machine).key("nodeKey").display(&node.key);
@@ -67,6 +69,17 @@ pub(super) fn node(json: &mut Json<'_>, tailnet: &Tailnet, member: &Member, now:
     let exits = member.routes().filter(Prefix::is_exit);
     prefixes(json, "subnetRoutes", &mut tailnet.primary_routes(node.id).chain(exits));
     texts(json, "tags", &node.tags);
+    if host {
+        json.key("os").string(&soft.host.os).key("clientVersion").string(&soft.host.client);
+    }
+    json.close('}');
+}
+
+/// A machine that waits to be let in.
+pub(super) fn login(json: &mut Json<'_>, id: LoginId, login: &Login) {
+    json.open('{').key("authId").display(&id).key("hostname").string(&login.hostname);
+    json.key("os").string(&login.host.os).key("clientVersion").string(&login.host.client);
+    texts(json, "requestTags", &login.host.request_tags);
     json.close('}');
 }
 

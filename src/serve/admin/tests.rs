@@ -415,3 +415,60 @@ fn addresses() {
     assert!(!allowed("192.168.2.7") && !allowed("2001:db8::1"));
     assert!(is_allowed(&[], "2001:db8::1".parse().expect("an address")));
 }
+
+#[test]
+fn status() {
+    let mut world = World::new();
+    world.join(5);
+    let id = world.knock(7, "<b>");
+    let (code, status) = world.call("GET status", "");
+    assert_eq!(code, 200);
+    assert_eq!((&status["serverUrl"], &status["memory"]), (&"http://x".into(), &7.into()));
+    for (key, value) in [("users", 1), ("nodes", 1), ("online", 0), ("waiting", 1)] {
+        assert_eq!(status[key], value, "{key}: {status}");
+    }
+    assert_eq!((&status["policy"], &status["clockTrusted"]), (&"database".into(), &true.into()));
+
+    let logins = world.call("GET auth", "").1;
+    let wanted = format!(
+        r#"{{"logins":[{{"authId":"{id}","hostname":"<b>","os":"linux","clientVersion":"",
+            "requestTags":[]}}]}}"#
+    );
+    assert_eq!(logins, json(&wanted));
+    let reject = format!(r#"{{"authId":"{id}"}}"#);
+    assert_eq!(world.call("POST auth/reject", &reject).0, 200);
+    assert_eq!(world.call("GET auth", "").1, json(r#"{"logins":[]}"#));
+    refused(
+        &mut world,
+        &[("POST status", "", 405, "takes GET"), ("POST auth", "", 404, "nothing at")],
+    );
+    assert_eq!(world.send("GET status", "", None, false).0, 401);
+}
+
+#[test]
+fn pages_of_listings() {
+    let mut world = World::new();
+    let ids: Vec<u64> = (1..=5)
+        .map(|machine| {
+            let id = world.join(machine)["id"].as_str().and_then(|id| id.parse().ok());
+            id.expect("a number")
+        })
+        .collect();
+    let mut listed = |query: &str| -> Vec<u64> {
+        let (status, answer) = world.call(&format!("GET node{query}"), "");
+        assert_eq!(status, 200, "{query}: {answer}");
+        let nodes = answer["nodes"].as_array().expect("a list");
+        nodes.iter().filter_map(|node| node["id"].as_str()?.parse().ok()).collect()
+    };
+    assert_eq!(listed(""), ids);
+    assert_eq!(listed("?limit=2"), ids[..2]);
+    assert_eq!(listed("?limit=2&after=2"), ids[2..4]);
+    assert_eq!(listed("?after=4"), ids[4..]);
+    assert_eq!(listed("?after=5").len(), 0);
+    assert_eq!(listed("?limit=0").len(), 0);
+    assert_eq!(world.call("GET node?host=true", "").1["nodes"][0]["os"], "linux");
+    assert_eq!(world.call("GET node", "").1["nodes"][0]["os"], Value::Null);
+    assert_eq!(world.call("GET user?after=1", "").1, json(r#"{"users":[]}"#));
+    assert_eq!(world.call("GET preauthkey?limit=1", "").1, json(r#"{"preAuthKeys":[]}"#));
+    refused(&mut world, &[("GET node?limit=x", "", 400, "\"x\" is no limit")]);
+}

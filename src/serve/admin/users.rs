@@ -5,7 +5,7 @@ use gramscale_proto::tailnet::record::{User, UserId};
 use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::json::Json;
 
-use super::input::{Body, number, query};
+use super::input::{Body, Page, number, query};
 use super::problem::Problem;
 use super::{Admin, Done, show};
 
@@ -23,10 +23,12 @@ impl Admin<'_> {
             Some(("email", text)) => user.email == *text,
             Some(_) => Some(user.id.0) == id,
         };
+        let page = Page::parse(head)?;
         let mut out = Vec::new();
         let mut json = Json::new(&mut out);
         json.open('{').key("users").open('[');
-        self.tailnet.users().filter(wanted).for_each(|user| show::user(&mut json, user));
+        let users = page.of(self.tailnet.users().filter(wanted), |user| user.id.0);
+        users.for_each(|user| show::user(&mut json, user));
         json.close(']').close('}');
         Ok(out)
     }
