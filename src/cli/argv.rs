@@ -55,6 +55,8 @@ const COMMANDS: &[Command] = &[
     noun("config", &[], &[verb("show", &["dump"])]),
     verb("config show", &["dumpConfig"]),
     verb("configtest", &[]),
+    #[cfg(feature = "debug")]
+    noun("debug", &[], &[verb("policy-case", &[])]),
     noun("generate", &["gen"], &[verb("private-key", &[])]),
     verb("health", &[]),
     noun(

@@ -8,6 +8,8 @@ mod argv;
 mod auth;
 mod client;
 mod config;
+#[cfg(feature = "debug")]
+mod debug;
 mod dialect;
 mod generate;
 mod health;
@@ -26,6 +28,9 @@ use std::fmt;
 use std::process::ExitCode;
 
 use argh::FromArgs;
+
+#[cfg(feature = "debug")]
+pub use self::debug::answer as policy_case;
 
 use self::config::Source;
 use self::output::Format;
@@ -64,6 +69,8 @@ enum Command {
     ApiKeys(apikeys::ApiKeys),
     Config(config::Config),
     ConfigTest(config::ConfigTest),
+    #[cfg(feature = "debug")]
+    Debug(debug::Debug),
     Generate(generate::Generate),
     Health(health::Health),
     Version(version::Version),
@@ -134,6 +141,8 @@ fn run(root: Root, format: Format) -> Result<(), Error> {
         Command::Serve(command) => command.run(source),
         Command::Config(command) => command.run(source, format),
         Command::ConfigTest(_) => config::test(source, format),
+        #[cfg(feature = "debug")]
+        Command::Debug(command) => command.run(),
         Command::Generate(command) => command.run(format),
         Command::Version(_) => version::run(format),
         Command::ApiKeys(command) => command.run(&session()?),
@@ -231,6 +240,8 @@ mod tests {
             "policy get",
             "policy set -f x",
             "policy check --file x",
+            #[cfg(feature = "debug")]
+            "debug policy-case x",
         ] {
             match parsed(line) {
                 Ok(Read::Run(_)) => (),

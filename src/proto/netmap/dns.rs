@@ -35,6 +35,11 @@ pub struct Record {
 }
 
 impl Dns {
+    /// Writes the `DNSConfig` as JSON to the end of `out`.
+    pub fn render(&self, out: &mut Vec<u8>) {
+        self.write(&mut Json::new(out));
+    }
+
     /// Writes the `DNSConfig`.
     pub(super) fn write(&self, json: &mut Json<'_>) {
         json.open('{');

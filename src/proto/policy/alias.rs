@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::wire::prefix::Prefix;
 
+use super::ablation::Part;
 use super::error::Fault;
 use super::walk::At;
 
@@ -107,7 +108,7 @@ impl Names {
         }
         if text.starts_with("tag:") {
             tag_name(text)?;
-            let known = self.tags.iter().any(|tag| tag == text);
+            let known = self.tags.iter().any(|tag| tag == text) || Part::Definitions.is_off();
             return if known {
                 Ok(Alias::Tag(text.to_owned()))
             } else {

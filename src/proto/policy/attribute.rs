@@ -6,6 +6,7 @@ use crate::wire::hujson::Kind;
 use crate::wire::json::Json;
 use crate::wire::prefix::Prefix;
 
+use super::ablation::Part;
 use super::alias::{self, Names, Role};
 use super::compiled::Compiled;
 use super::document::Table;
@@ -104,7 +105,7 @@ impl Compiled {
         for grant in self.grants(id) {
             for name in &grant.names {
                 all.entry(name).or_default();
-                if name == "funnel" {
+                if name == "funnel" && !Part::Funnel.is_off() {
                     for name in FUNNEL {
                         all.entry(name).or_default();
                     }
@@ -127,7 +128,7 @@ impl Compiled {
     /// Whether a node is to do without IPv4: it is not told its own such address, nor those of its
     /// peers, nor are they told its.
     pub fn disables_ipv4(&self, id: u64) -> bool {
-        self.has_attribute(id, DISABLE_IPV4)
+        self.has_attribute(id, DISABLE_IPV4) && !Part::Ipv4.is_off()
     }
 
     /// Where new addresses of a node come from, if the policy has a pool for it.

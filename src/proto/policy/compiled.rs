@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use crate::wire::prefix::Prefix;
 
+use super::ablation::Part;
 use super::alias::Alias;
 use super::bits::Bits;
 use super::document::Policy;
@@ -235,7 +236,7 @@ impl Compiled {
             return RouteUse::No;
         };
         // A router also gets the routes that it shares, so that it can stand back for the primary.
-        let shared = !route.is_exit() && viewer.routes.contains(route);
+        let shared = !route.is_exit() && viewer.routes.contains(route) && !Part::Shared.is_off();
         if self.mode == Mode::Open || (shared && self.meet(viewer, peer)) {
             return RouteUse::Primary;
         }
@@ -243,7 +244,7 @@ impl Compiled {
         let onward = viewer.all.from.and(&through.to);
         if onward.exceeds(&self.via_rules) || through.from.meets(&viewer.all.to) {
             RouteUse::Primary
-        } else if onward.meets(&self.via_rules) {
+        } else if onward.meets(&self.via_rules) && !Part::Steering.is_off() {
             RouteUse::Steered
         } else {
             RouteUse::No
@@ -266,7 +267,7 @@ impl Compiled {
         let steered = |id: &u64| self.route(viewer, *id, route) == RouteUse::Steered;
         match self.route(viewer, peer, route) {
             RouteUse::No => false,
-            RouteUse::Primary | RouteUse::Steered if route.is_exit() => true,
+            RouteUse::Primary | RouteUse::Steered if route.is_exit() => !Part::ExitNodes.is_off(),
             RouteUse::Primary => primary == Some(peer),
             RouteUse::Steered => {
                 let candidates = || self.places.keys().copied().filter(steered);
@@ -406,7 +407,9 @@ impl Compiled {
     fn reach(&self, from: &Bits, to: &Bits, router: Option<&Bits>) -> Reach {
         let plans = || self.plans.iter().enumerate();
         let leads = |place: usize, plan: &Plan| {
-            !self.via_rules.has(place) || router.is_some_and(|router| plan.via.meets(router))
+            !self.via_rules.has(place)
+                || Part::Via.is_off()
+                || router.is_some_and(|router| plan.via.meets(router))
         };
         let to = plans().filter(|(place, plan)| plan.to.meets(to) && leads(*place, plan));
         Reach {

@@ -4,6 +4,7 @@
 //! there are. The language is that of the hosted service (its documentation: "Syntax reference for
 //! the tailnet policy file") as far as a server of one's own can have it.
 
+pub mod ablation;
 mod alias;
 mod attribute;
 mod beyond;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::wire::hujson::Kind;
 use crate::wire::json::Json;
 
+use super::ablation::Part;
 use super::alias::{Alias, Names, Role};
 use super::document::Table;
 use super::error::Fault;
@@ -147,7 +148,7 @@ impl Reader<'_> {
         if let Some(caps) = app.caps {
             self.push(Rule { caps: Some(caps), ..base.copy() }, &targets, own, &[]);
         }
-        for cap in app.companions {
+        for cap in app.companions.into_iter().filter(|_| !Part::Companions.is_off()) {
             self.companion(&base, cap, &targets, own);
         }
         Ok(())
@@ -322,7 +323,8 @@ fn capability(name: &str) -> Result<(), String> {
         return Err(wrong());
     }
     let own = path.strip_prefix("cap/").is_some_and(|cap| TAILSCALE_CAPS.contains(&cap));
-    if (domain == "tailscale.com" || domain.ends_with(".tailscale.com")) && !own {
+    let reserved = domain == "tailscale.com" || domain.ends_with(".tailscale.com");
+    if reserved && !own && !Part::Capabilities.is_off() {
         return Err(format!("capability name must not be in the tailscale.com domain: \"{name}\""));
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use crate::wire::json::Json;
 use crate::wire::prefix::Prefix;
 
+use super::ablation::Part;
 use super::alias::Alias;
 use super::bits::Bits;
 use super::compiled::{Compiled, Mode};
@@ -91,7 +92,9 @@ impl Cache {
         let mut filter = Filter::default();
         for (place, rule) in compiled.policy.rules.iter().enumerate() {
             if let Some(ports) = &rule.own {
-                if let Some(sources) = own_sources(compiled, node, place) {
+                if let Some(sources) = own_sources(compiled, node, place)
+                    && !Part::SelfRules.is_off()
+                {
                     filter.add(rule, sources, addresses(node, granted(rule, ports)));
                 }
             } else if node.all.to.has(place)
@@ -131,7 +134,9 @@ impl Set {
                 Some(Alias::Danger | Alias::All) => set.anybody = true,
                 Some(Alias::Wild) => {
                     set.tailnet = true;
-                    set.prefixes.extend(compiled.subnets.keys());
+                    if !Part::Subnets.is_off() {
+                        set.prefixes.extend(compiled.subnets.keys());
+                    }
                 }
                 Some(Alias::Prefix(prefix)) => set.prefixes.push(*prefix),
                 Some(alias) if alias.is_identity() => identities.set(*at, true),
@@ -220,7 +225,7 @@ fn destinations(compiled: &Compiled, node: &Node, rule: &Rule) -> Vec<(Destinati
                 let behind = node.subnets().any(|route| route.overlaps(prefix));
                 let outside = node.routes.iter().any(|r| r.is_exit() && r.covers(prefix))
                     && range::in_internet(prefix);
-                let concerns = own || behind || outside;
+                let concerns = own || behind || outside || Part::Reduction.is_off();
                 concerns.then_some(Destination::Prefix(*prefix)).into_iter().collect()
             }
             Some(alias) if alias.is_identity() && rule.via.is_empty() => {
@@ -254,7 +259,10 @@ impl Filter {
         }
         let same = |other: &&mut FilterRule| {
             let packets = rule.caps.is_none() && other.caps.is_none();
-            packets && other.protocols == rule.protocols && other.sources == sources
+            packets
+                && other.protocols == rule.protocols
+                && other.sources == sources
+                && !Part::Merging.is_off()
         };
         match self.rules.iter_mut().find(same) {
             Some(other) => other.destinations.extend(destinations),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::wire::json::Json;
 use crate::wire::time::parse_duration;
 
+use super::ablation::Part;
 use super::alias::{Alias, Names, Role};
 use super::compiled::Compiled;
 use super::document::Table;
@@ -224,7 +225,8 @@ impl Logins {
         if self.nonroot {
             json.key("*").display(&"=");
         }
-        json.key("root").display(if self.root { &"root" } else { &"" });
+        let root = self.root || Part::Root.is_off();
+        json.key("root").display(if root { &"root" } else { &"" });
         for name in &self.names {
             json.text(name).colon().text(name);
         }
@@ -263,7 +265,7 @@ impl Compiled {
     /// The rules in the order in which clients get them: checks first.
     fn ssh_rules(&self) -> impl Iterator<Item = &SshRule> {
         let rules = || self.policy.ssh.iter();
-        let accepts = |rule: &&SshRule| rule.action == SshAction::Accept;
+        let accepts = |rule: &&SshRule| rule.action == SshAction::Accept || Part::Checks.is_off();
         rules().filter(move |rule| !accepts(rule)).chain(rules().filter(accepts))
     }
 
@@ -326,7 +328,9 @@ impl Compiled {
                 continue;
             }
             render_logins(rule, &party.nodes, json, |json| rule.logins.render(json));
-            if let Some(local) = rule.logins.local(party.email) {
+            if let Some(local) = rule.logins.local(party.email)
+                && !Part::LocalParts.is_off()
+            {
                 render_logins(rule, &party.nodes, json, |json| {
                     json.open('{').text(local).colon().text(local).close('}');
                 });
@@ -341,7 +345,7 @@ impl Compiled {
         for alias in self.policy.table.sources.get(rule.source).into_iter().flatten() {
             let tagged = self.policy.table.aliases.get(*alias) == Some(&Alias::Tagged);
             for node in self.nodes.iter().flatten().filter(|node| node.aliases.has(*alias)) {
-                let times = if tagged { node.tags.len() } else { 1 };
+                let times = if tagged && !Part::Principals.is_off() { node.tags.len() } else { 1 };
                 out.extend(std::iter::repeat_n(node, times));
             }
         }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::wire::prefix::Prefix;
 
+use super::ablation::Part;
 use super::alias::{Alias, Names};
 use super::bits::Bits;
 
@@ -177,7 +178,7 @@ pub(super) struct Reach {
 impl Reach {
     /// Whether any rule leads from one to the other or back.
     pub(super) fn meets(&self, other: &Self) -> bool {
-        self.from.meets(&other.to) || other.from.meets(&self.to)
+        self.from.meets(&other.to) || (other.from.meets(&self.to) && !Part::OneWay.is_off())
     }
 
     pub(super) fn join(&mut self, other: &Self) {

@@ -2,6 +2,7 @@
 
 use crate::wire::prefix::Prefix;
 
+use super::ablation::Part;
 use super::alias::Alias;
 use super::compiled::{Compiled, Mode};
 use super::subject::Subject;
@@ -29,7 +30,7 @@ impl Compiled {
     /// or a prefix that covers it, with an approver that the node is of. Default routes only by
     /// `exitNode`.
     pub fn approves(&self, subject: &Subject<'_>, route: &Prefix) -> bool {
-        if self.mode == Mode::Open {
+        if self.mode == Mode::Open || Part::Approval.is_off() {
             return false;
         }
         let by = |alias: &Alias| self.is_of(subject, alias);

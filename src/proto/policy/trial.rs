@@ -1,5 +1,6 @@
 //! The `tests` and `sshTests` of a policy: what must be allowed and what must not.
 
+use super::ablation::Part;
 use super::alias::{Alias, Names, Role};
 use super::compiled::Compiled;
 use super::document::Place;
@@ -209,7 +210,9 @@ impl Compiled {
         for trial in &self.policy.ssh_trials {
             self.run_ssh(trial, &mut failures);
         }
-        let Some(first) = failures.first() else { return Ok(()) };
+        let Some(first) = failures.first().filter(|_| !Part::Trials.is_off()) else {
+            return Ok(());
+        };
         let (line, column) = first.place;
         let mut message = "test(s) failed:".to_owned();
         for failure in failures.iter().take(MAX_LISTED) {
@@ -305,10 +308,6 @@ impl Compiled {
         login: &str,
         wanted: Wanted,
     ) -> Result<(), String> {
-        // As recorded: the service finds no node by an IPv6 address here.
-        if matches!(&to.alias, Alias::Prefix(prefix) if prefix.addr().is_ipv6()) {
-            return Err("no node for dst".to_owned());
-        }
         for from in &self.probes(&trial.source.alias)? {
             for to in &self.targets(from, &to.alias)? {
                 let got = self.ssh_between(from, to, login).map(|rule| rule.action);

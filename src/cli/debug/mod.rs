@@ -1,0 +1,51 @@
+//! `debug`: what tests and the curious ask the program itself. None of it needs a server, and none
+//! of it is in the build for routers.
+
+mod case;
+
+use argh::FromArgs;
+use serde_json::Value;
+
+use super::Error;
+use super::output;
+
+pub use self::case::answer;
+
+/// Look into the program itself; no server is needed
+#[derive(FromArgs)]
+#[argh(subcommand, name = "debug")]
+pub(super) struct Debug {
+    #[argh(subcommand)]
+    verb: Verb,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Verb {
+    PolicyCase(PolicyCase),
+}
+
+/// Say what policies make of recorded tailnets: one JSON line for each line of the file
+#[derive(FromArgs)]
+#[argh(subcommand, name = "policy-case")]
+struct PolicyCase {
+    /// the cases, one JSON object a line
+    #[argh(positional, arg_name = "file")]
+    file: String,
+}
+
+impl Debug {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let Verb::PolicyCase(PolicyCase { file }) = self.verb;
+        let text = std::fs::read_to_string(&file)
+            .map_err(|e| Error::Local(format!("cannot read the cases from {file}: {e}")))?;
+        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+            let case = serde_json::from_str::<Value>(line).map_err(|e| e.to_string());
+            let answer = case.and_then(|case| answer(&case));
+            let answer =
+                answer.map_err(|e| Error::Local(format!("{file}, line {number}: no case: {e}")))?;
+            output::print(&format!("{answer}\n"))?;
+        }
+        Ok(())
+    }
+}
