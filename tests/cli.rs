@@ -38,6 +38,7 @@ impl Service for Desk {
             random: &mut random,
             policy: PolicySource::Store,
             vitals: &Vitals::default,
+            well: true,
         };
         let response = admin.answer(&call);
         let batch = tailnet.take_batch();

@@ -77,9 +77,7 @@ fn server(layers: &mut Layers) {
         let text = "everybody would be believed; name the addresses of the proxies";
         error(layers, "trusted_proxies", text.into());
     }
-    for name in
-        ["trusted_proxies", "preauth_keys.revoked_retention", "node.routes.ha.probe_interval"]
-    {
+    for name in ["preauth_keys.revoked_retention", "node.routes.ha.probe_interval"] {
         if layers.is_given(name) {
             warn(layers, name, NOT_YET.into());
         }

@@ -55,9 +55,9 @@ fn only(text: &str) -> String {
 fn what_has_no_effect_yet_says_so() {
     let mut layers = Layers::new(Settings::new(Path::new("/data")));
     let name = Rc::new(PathBuf::from("conf"));
-    lay_file(&mut layers, "trusted_proxies: [10.0.0.1/32]", false, &name);
+    lay_file(&mut layers, "preauth_keys: {revoked_retention: 1h}", false, &name);
     check::check(&mut layers);
-    let said = "conf line 1: trusted_proxies: it has no effect yet";
+    let said = "conf line 1: preauth_keys.revoked_retention: it has no effect yet";
     assert_eq!(layers.problems.to_string(), said);
     assert!(!layers.problems.is_fatal());
 }

@@ -9,9 +9,10 @@ use futures_lite::AsyncWriteExt;
 use futures_lite::future::BoxedLocal;
 use gramscale_proto::wire::http1::chunked::{ChunkError, Decoder};
 use gramscale_proto::wire::http1::{self, Body, Head, HeadError, MAX_HEAD};
+use gramscale_proto::wire::prefix::Prefix;
 use gramscale_rt::timeout;
 
-use super::{Connection, Peer, Stream};
+use super::{Connection, Peer, Stream, forwarded};
 
 /// From the connection, or the first byte of a later request, to the end of a head. Clients send
 /// it in one piece; the worst links need some seconds.
@@ -44,6 +45,11 @@ pub trait Service {
     /// The longest body that is read for this request, in bytes; 413 is the answer to a longer
     /// one.
     fn body_limit(&self, head: &Head) -> usize;
+
+    /// Proxies whose word about the address of a client is believed.
+    fn proxies(&self) -> &[Prefix] {
+        &[]
+    }
 
     /// Answers a request.
     fn call(self: Rc<Self>, request: Request) -> BoxedLocal<Reply>;
@@ -166,6 +172,9 @@ async fn requests(mut connection: Connection, service: Rc<dyn Service>) -> Optio
                 return None;
             }
         };
+        let peer =
+            connection.peer.addr.map(|addr| forwarded::client(addr, &head, service.proxies()));
+        connection.slot.belongs_to(peer);
         let limit = service.body_limit(&head);
         let body = match read_body(&connection.stream, &mut buf, &head, limit).await {
             Ok(Some(body)) => body,
@@ -176,7 +185,8 @@ async fn requests(mut connection: Connection, service: Rc<dyn Service>) -> Optio
             }
         };
         let (is_head, keep_alive) = (head.method == "HEAD", head.keep_alive);
-        let request = Request { head, peer: connection.peer, body };
+        let peer = Peer { addr: peer, ..connection.peer };
+        let request = Request { head, peer, body };
         match service.clone().call(request).await {
             Reply::Response(response) => {
                 let sent = write_response(&connection.stream, response, is_head, keep_alive).await;
@@ -190,6 +200,7 @@ async fn requests(mut connection: Connection, service: Rc<dyn Service>) -> Optio
                     return None;
                 }
                 connection.stream.unread(&buf);
+                connection.peer = peer;
                 return Some(then(connection));
             }
         }
@@ -392,6 +403,7 @@ async fn refuse(mut stream: &Stream, refusal: Refusal) {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::net::SocketAddr;
     use std::os::unix::net::UnixStream;
 
     use futures_lite::AsyncReadExt;
@@ -400,12 +412,16 @@ mod tests {
     use super::super::listen::Slot;
     use super::*;
 
-    /// Answers with what it was asked; `/up` leaves HTTP and echoes.
-    struct Echo;
+    /// Answers with what it was asked; `/up` leaves HTTP and echoes; `/who` tells who asks.
+    struct Echo([Prefix; 1]);
 
     impl Service for Echo {
         fn body_limit(&self, head: &Head) -> usize {
             if head.path == "/big" { 1_000_000 } else { 10 }
+        }
+
+        fn proxies(&self) -> &[Prefix] {
+            &self.0
         }
 
         fn call(self: Rc<Self>, request: Request) -> BoxedLocal<Reply> {
@@ -420,6 +436,9 @@ mod tests {
                     };
                     return Reply::Upgrade { head: b"UP ".to_vec(), then: Box::new(then) };
                 }
+                if request.head.path == "/who" {
+                    return Response::text(200, format!("{:?}", request.peer.addr)).into();
+                }
                 if request.head.path == "/big" {
                     return Response { status: 200, headers: vec![], body: request.body }.into();
                 }
@@ -432,15 +451,19 @@ mod tests {
 
     /// What a client that sends `request` and ends its half gets.
     fn exchange(request: &[u8]) -> String {
+        exchange_from(None, request)
+    }
+
+    fn exchange_from(addr: Option<SocketAddr>, request: &[u8]) -> String {
         let request = request.to_vec();
         block_on(async move {
             let (ours, mut theirs) = UnixStream::pair().unwrap();
             let connection = Connection {
                 stream: Async::new(ours).unwrap().into(),
-                peer: Peer { addr: None, tls: false },
+                peer: Peer { addr, tls: false },
                 slot: Slot::uncounted(),
             };
-            let server = spawn(serve(connection, Rc::new(Echo)));
+            let server = spawn(serve(connection, Rc::new(Echo(["10.0.0.0/8".parse().unwrap()]))));
             let got = unblock(move || {
                 // The server may refuse before it has read all.
                 let _ = theirs.write_all(&request);
@@ -489,6 +512,19 @@ mod tests {
     fn an_upgrade_gets_the_early_bytes() {
         let up = b"GET /up HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n\r\nearlyrest";
         assert_eq!(exchange(up), "UP early");
+    }
+
+    #[test]
+    fn each_request_of_a_proxy_has_a_client_of_its_own() {
+        let ask = |addr: &str| {
+            let head = "GET /who HTTP/1.1\r\nHost: h\r\nX-Real-IP:";
+            let both = format!("{head} 192.0.2.1\r\n\r\n{head} 192.0.2.2\r\n\r\n");
+            exchange_from(Some(addr.parse().unwrap()), both.as_bytes())
+        };
+        let (one, other) = ("Some(192.0.2.1:0)", "Some(192.0.2.2:0)");
+        assert_eq!(ask("10.0.0.1:7"), ok(one, "keep-alive") + &ok(other, "keep-alive"));
+        let stranger = ok("Some(192.0.2.9:7)", "keep-alive");
+        assert_eq!(ask("192.0.2.9:7"), stranger.repeat(2));
     }
 
     #[test]

@@ -328,11 +328,20 @@ impl Slot {
 
     /// The peer has shown that it belongs here: it keeps its place.
     pub fn trust(&self) {
+        self.change(|place| place.trusted = true);
+    }
+
+    /// The host that the place counts for, where that is another than the one it came from.
+    pub(super) fn belongs_to(&self, addr: Option<SocketAddr>) {
+        self.change(|place| place.origin = Origin::of(addr));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Place)) {
         let Some(places) = self.places.upgrade() else { return };
         if let Some(place) = places.taken.borrow_mut().get_mut(self.key)
             && place.order == self.order
         {
-            place.trusted = true;
+            change(place);
         }
     }
 }
@@ -462,6 +471,32 @@ mod tests {
             settle().await;
         });
         assert_eq!(*gone.borrow(), ["flood 1", "flood 2", "honest", "flood 3"]);
+    }
+
+    #[test]
+    fn clients_of_a_proxy_are_hosts_of_their_own() {
+        let places = Places::new(3);
+        let gone = Rc::new(RefCell::new(Vec::new()));
+        let addr = |text: &str| Some(SocketAddr::new(text.parse().unwrap(), 1));
+        block_on(async {
+            let join = |name: &'static str, client: &str| {
+                let (gone, client) = (gone.clone(), addr(client));
+                places.give(Origin::of(addr("10.0.0.1")), |slot| {
+                    Box::pin(async move {
+                        slot.belongs_to(client);
+                        let _told = Told(name, gone);
+                        std::future::pending().await
+                    })
+                });
+            };
+            join("honest", "192.0.2.1");
+            join("flood 1", "192.0.2.2");
+            join("flood 2", "192.0.2.2");
+            settle().await;
+            join("late", "192.0.2.3");
+            settle().await;
+        });
+        assert_eq!(gone.borrow().first(), Some(&"flood 1"));
     }
 
     struct Told(&'static str, Rc<RefCell<Vec<&'static str>>>);

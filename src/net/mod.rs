@@ -4,6 +4,7 @@
 //! WebSockets, so that what is built on it is compiled once.
 
 pub mod fetch;
+mod forwarded;
 pub mod http;
 pub mod listen;
 mod stream;
@@ -20,7 +21,7 @@ use self::listen::Slot;
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// `None` for a unix socket.
+    /// `None` for a unix socket; without a port if a proxy told it.
     pub addr: Option<SocketAddr>,
     /// Whether the connection is encrypted by our own TLS.
     pub tls: bool,

@@ -38,6 +38,8 @@ pub struct Options {
     pub noise_key: Option<PathBuf>,
     /// Who may use the admin interface over TCP; everybody with a key, if empty.
     pub admin_allow: Vec<Prefix>,
+    /// Whose word about the address of a client is believed.
+    pub proxies: Vec<Prefix>,
     /// The rules of the tailnet.
     pub rules: Rules,
     /// What shows in maps.
@@ -98,6 +100,7 @@ impl Options {
             socket_mode: s.socket_mode,
             noise_key: s.noise_key,
             admin_allow: s.admin_allow,
+            proxies: s.trusted_proxies,
             rules: s.rules,
             maps: netmap::Settings {
                 dns: s.dns,

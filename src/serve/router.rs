@@ -30,11 +30,17 @@ pub(super) struct Router {
     pub(super) stun: String,
     /// Who may use the admin interface over TCP; everybody with a key, if empty.
     pub(super) admin_allow: Vec<Prefix>,
+    /// Whose word about the address of a client is believed.
+    pub(super) proxies: Vec<Prefix>,
 }
 
 impl Service for Router {
     fn body_limit(&self, head: &Head) -> usize {
         if head.path.starts_with(admin::ROOT) { admin::BODY_LIMIT } else { SMALL_BODY }
+    }
+
+    fn proxies(&self) -> &[Prefix] {
+        &self.proxies
     }
 
     fn call(self: Rc<Self>, request: Request) -> BoxedLocal<Reply> {
@@ -70,9 +76,9 @@ impl Router {
                 Some((path, text)) => PolicySource::File { path, text },
                 None => PolicySource::Store,
             };
-            let vitals = &|| self.vitals();
-            let response =
-                Admin { tailnet, now, random: &mut random, policy, vitals }.answer(&call);
+            let (well, vitals) = (self.state.store().is_well(), &|| self.vitals());
+            let mut admin = Admin { tailnet, now, random: &mut random, policy, well, vitals };
+            let response = admin.answer(&call);
             if response.status < 400 { Ok(response) } else { Err(response) }
         });
         match done.await {
@@ -97,7 +103,8 @@ impl Router {
 
     fn page(&self, request: &Request) -> Response {
         let page = self.state.read(|tailnet| {
-            let pages = Pages { tailnet, server_url: &self.server_url, well: true };
+            let well = self.state.store().is_well();
+            let pages = Pages { tailnet, server_url: &self.server_url, well };
             pages.answer(&request.head, &request.body)
         });
         page.unwrap_or_else(|| Response::text(404, "there is nothing at this path\n"))

@@ -98,6 +98,7 @@ impl Server {
                 .and_then(|relay| relay.stun)
                 .map_or_else(String::new, |addr| addr.to_string()),
             admin_allow: options.admin_allow.clone(),
+            proxies: options.proxies.clone(),
         });
         let places = Places::within(descriptors);
         let (service, secure) = (router.clone(), secure.clone());

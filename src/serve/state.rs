@@ -168,7 +168,12 @@ impl State {
             }
             (answer, batch)
         };
+        // What it only read, others may still be storing: it is told when that is on disk too.
+        let reads = batch.writes.is_empty() && !self.store.is_settled();
         let stored = self.carry_through(batch);
+        if reads {
+            self.store.commit(Vec::new()).await?;
+        }
         stored.await?;
         Ok(answer)
     }
@@ -375,5 +380,49 @@ impl MapStream {
     /// Whether its messages are zstd frames.
     pub fn zstd(&self) -> bool {
         self.view.borrow().zstd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::zip;
+    use gramscale_proto::netmap;
+    use gramscale_proto::tailnet::write::Snapshot;
+    use gramscale_proto::tailnet::{NewUser, Rules};
+    use gramscale_rt::block_on;
+
+    use super::*;
+    use crate::store::Memory;
+
+    fn state(memory: &Memory) -> Rc<State> {
+        let (store, _) = Store::open_memory(memory).unwrap();
+        let tailnet = Tailnet::new(Rules::default(), Snapshot::default());
+        let netmap = Netmap::new(netmap::Settings::default());
+        State::new(tailnet, netmap, store, ClockTrust::Always)
+    }
+
+    #[test]
+    fn nobody_reads_what_may_still_be_lost() {
+        let memory = Memory::default();
+        let state = state(&memory);
+        block_on(async {
+            let count = || state.execute(|tailnet, _| Ok(tailnet.users().count()));
+            let join = |name: &str| {
+                let new = NewUser { name: name.to_owned(), ..NewUser::default() };
+                state.execute(|tailnet, now| tailnet.create_user(new, now))
+            };
+            // The first is asked first; who reads waits until it is stored.
+            let stored = async {
+                assert_eq!(count().await.unwrap(), 1);
+                assert_eq!(state.store().figures().commits, 1);
+            };
+            zip(join("ann"), stored).await.0.unwrap();
+
+            memory.set_fuse(Some(0));
+            let (lost, seen) = zip(join("bob"), count()).await;
+            assert!(lost.is_err() && seen.is_err());
+            memory.set_fuse(None);
+            assert_eq!(count().await.unwrap(), 1);
+        });
     }
 }

@@ -116,6 +116,13 @@ impl Disk {
         }
     }
 
+    /// Does a commit that changes nothing.
+    pub(super) fn probe(&mut self) -> Result<(), StoreError> {
+        self.commit(&[])?;
+        self.open_database()?;
+        self.migrate(&[]).map_err(|e| self.failed(e))
+    }
+
     /// Closes the database, so that the next start need not check it. Returns the bytes that
     /// this took.
     pub(super) fn close(mut self) -> (u32, Result<(), StoreError>) {

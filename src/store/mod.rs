@@ -21,6 +21,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use std::{panic, process, thread};
 
 use gramscale_proto::tailnet::write::{Snapshot, Write};
@@ -37,6 +38,10 @@ pub const CACHE: usize = 256 * 1024;
 /// How many callers may wait for a commit; more than all nodes of a firm together.
 const QUEUE_MAX: usize = 4096;
 
+/// After a commit that failed it is tried this often whether others would succeed: soon enough for
+/// who watches `/health`, and seldom enough for flash that is full.
+const PROBE_EVERY: Duration = Duration::from_secs(20);
+
 /// A handle to the open database. Clones are the same store.
 #[derive(Clone)]
 pub struct Store(Rc<Inner>);
@@ -45,6 +50,7 @@ struct Inner {
     file: Arc<Path>,
     queue: RefCell<Queue>,
     figures: Cell<Figures>,
+    failing: Cell<bool>,
 }
 
 struct Queue {
@@ -62,6 +68,7 @@ struct Queue {
 enum Job {
     Commit(Vec<Write>),
     Backup(PathBuf),
+    Probe,
     Close,
 }
 
@@ -132,7 +139,8 @@ impl Store {
             failure: None,
             untold: 0,
         };
-        Self(Rc::new(Inner { file, queue: queue.into(), figures: figures.into() }))
+        let (queue, figures) = (queue.into(), figures.into());
+        Self(Rc::new(Inner { file, queue, figures, failing: Cell::new(false) }))
     }
 
     /// Stores all of `writes` or nothing; ready when they would survive a loss of power.
@@ -192,6 +200,18 @@ impl Store {
         self.0.figures.get()
     }
 
+    /// Whether the last commit succeeded. After one that did not it is tried from time to time
+    /// whether others would.
+    pub fn is_well(&self) -> bool {
+        !self.0.failing.get()
+    }
+
+    /// Whether every caller was told what became of what it wanted stored.
+    pub fn is_settled(&self) -> bool {
+        let queue = self.0.queue.borrow();
+        !queue.running && queue.failure.is_none()
+    }
+
     fn enqueue(&self, job: Job) -> Commit {
         let mut queue = self.0.queue.borrow_mut();
         let ticket = Rc::new(Ticket::default());
@@ -235,10 +255,12 @@ impl Inner {
                 continue;
             };
             let commit = matches!(job, Job::Commit(_));
+            let tells = commit || matches!(job, Job::Probe);
             let (disk, written, result) = gramscale_rt::unblock(move || {
                 let result = match job {
                     Job::Commit(writes) => disk.commit(&writes),
                     Job::Backup(path) => disk.backup(&path),
+                    Job::Probe => disk.probe(),
                     Job::Close => {
                         let (written, result) = disk.close();
                         return (None, written, result);
@@ -251,7 +273,31 @@ impl Inner {
             self.count(commit, written, &result);
             self.queue.borrow_mut().disk = disk;
             self.settle(tickets, commit, &result);
+            if tells && self.failing.replace(result.is_err()) != result.is_err() {
+                self.clone().turned(result.is_err());
+            }
         }
+    }
+
+    /// Commits begin to fail, or to succeed again.
+    fn turned(self: Rc<Self>, failing: bool) {
+        if !failing {
+            log::info!("what changes can be stored again");
+            return;
+        }
+        let store = Store(self);
+        gramscale_rt::spawn(async move {
+            while !store.is_well() {
+                gramscale_rt::sleep(PROBE_EVERY).await;
+                let closed = store.0.queue.borrow().closed;
+                if closed || store.is_well() {
+                    return;
+                }
+                // Its outcome is noted like that of a commit.
+                let _ = store.enqueue(Job::Probe).await;
+            }
+        })
+        .detach();
     }
 
     /// The next job with those who wait for it; commits in a row are one.

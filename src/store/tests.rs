@@ -170,6 +170,29 @@ fn a_failure_reaches_all_who_wait_and_nothing_slips_between() {
 }
 
 #[test]
+fn a_store_that_failed_is_well_again_when_a_commit_would_succeed() {
+    let memory = Memory::default();
+    let (store, _) = Store::open_memory(&memory).unwrap();
+    block_on(async {
+        assert!(store.is_well() && store.is_settled());
+        memory.set_fuse(Some(0));
+        let (a, b) = (store.commit(vec![user(1)]), store.commit(vec![user(2)]));
+        assert!(!store.is_settled());
+        assert!(a.await.is_err());
+        // The other has yet to take back what it planned.
+        assert!(!store.is_well() && !store.is_settled());
+        assert!(b.await.is_err());
+        assert!(store.is_settled());
+        assert!(store.enqueue(Job::Probe).await.is_err());
+        assert!(!store.is_well());
+        memory.set_fuse(None);
+        store.enqueue(Job::Probe).await.unwrap();
+        assert!(store.is_well() && store.is_settled());
+    });
+    assert_eq!(reopened(&memory), Snapshot::default());
+}
+
+#[test]
 fn a_dropped_caller_does_not_block_the_store() {
     let memory = Memory::default();
     let (store, _) = Store::open_memory(&memory).unwrap();

@@ -3,8 +3,9 @@
     python3 tests/interop [GROUP...]
 
 Groups: home (joining, names, relay, direct), https (certificates, tools), policy (who may talk to whom), rust (the
-second client), trouble (restarts, crashes, cables), hostile (bad input). GRAMSCALE_BIN names the server's binary;
-`tests/run interop` builds it. Needs root: the groups make network namespaces and remove them again.
+second client), browser (the client in Chromium), proxy (behind nginx), trouble (restarts, crashes, cables), hostile
+(bad input). GRAMSCALE_BIN names the server's binary; `tests/run interop` builds it. Needs root: the groups make network
+namespaces and remove them again.
 """
 
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 from check import Report, Stop, indent, say
 from lab import Lab
 
-GROUPS = ("home", "https", "policy", "rust", "trouble", "hostile")
+GROUPS = ("home", "https", "policy", "rust", "browser", "proxy", "trouble", "hostile")
 HERE = Path(__file__).resolve().parent
 
 
@@ -63,7 +64,7 @@ def group(report, name, binary, clients, folder):
 
 
 def builds():
-    """The folders of the built clients by name: a version, or `rust`."""
+    """The folders of the built clients by name: a version, `browser` or `rust`."""
     lines = subprocess.run([HERE / "build"], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     return {name: Path(folder) for name, folder in (line.split(" ", 1) for line in lines)}
 

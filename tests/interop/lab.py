@@ -51,7 +51,7 @@ class Lab:
 
     def versions(self):
         """The releases of the official client, oldest first."""
-        numbers = (name for name in self.binaries if name != "rust")
+        numbers = (name for name in self.binaries if name[0].isdigit())
         return sorted(numbers, key=lambda name: [int(part) for part in name.split(".")])
 
     def tool(self, name):

@@ -19,6 +19,8 @@ pub(in crate::serve) struct World {
     pub(in crate::serve) now: Now,
     /// The text of the policy's file, if it comes from one.
     pub(in crate::serve) policy_file: Option<&'static str>,
+    /// Whether the store takes writes.
+    pub(in crate::serve) well: bool,
     seed: u8,
 }
 
@@ -31,6 +33,7 @@ impl World {
             tailnet: Tailnet::new(Rules::default(), Snapshot::default()),
             now,
             policy_file: None,
+            well: true,
             seed: 0,
         }
     }
@@ -67,7 +70,9 @@ impl World {
         };
         let (tailnet, now) = (&mut self.tailnet, self.now);
         let vitals = &|| Vitals { server_url: "http://x".into(), memory: 7, ..Vitals::default() };
-        let answer = Admin { tailnet, now, random: &mut random, policy, vitals }.answer(&call);
+        let well = self.well;
+        let mut admin = Admin { tailnet, now, random: &mut random, policy, well, vitals };
+        let answer = admin.answer(&call);
         // What the caller does once the writes are stored.
         let batch = self.tailnet.take_batch();
         self.tailnet.settle(batch.number);

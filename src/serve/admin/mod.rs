@@ -54,6 +54,8 @@ pub struct Admin<'a> {
     pub random: Random<'a>,
     /// Where the policy comes from.
     pub policy: PolicySource<'a>,
+    /// Whether the store takes writes.
+    pub well: bool,
     /// Looks at the process, for `status`.
     pub vitals: &'a dyn Fn() -> Vitals,
 }
@@ -172,8 +174,7 @@ impl Admin<'_> {
             (["policy", "check"], "POST") => self.check_policy(&body()?),
             (["status"], "GET") => Ok(self.status()),
             (["status"], _) => not_by(call, "GET"),
-            // That the server answers says that its store was opened.
-            (["health"], "GET") => Ok(b"{\"databaseConnectivity\":true}".to_vec()),
+            (["health"], "GET") => Ok(format!("{{\"databaseConnectivity\":{}}}", self.well).into()),
             (["health"], _) => not_by(call, "GET"),
             (
                 ["preauthkey", "expire"]

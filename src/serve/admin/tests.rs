@@ -365,6 +365,8 @@ fn policy() {
 fn health_and_the_rest() {
     let mut world = World::new();
     assert_eq!(world.call("GET health", ""), (200, json(r#"{"databaseConnectivity":true}"#)));
+    world.well = false;
+    assert_eq!(world.call("GET health", ""), (200, json(r#"{"databaseConnectivity":false}"#)));
     refused(
         &mut world,
         &[

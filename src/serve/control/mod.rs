@@ -74,10 +74,9 @@ impl Control {
             // The older key is not used, but while it is zero clients ask again at each login.
             Ok(_) => {
                 let key = self.public_key();
-                Response::json(
-                    200,
-                    format!("{{\"legacyPublicKey\":\"{key}\",\"publicKey\":\"{key}\"}}"),
-                )
+                let keys = format!("{{\"legacyPublicKey\":\"{key}\",\"publicKey\":\"{key}\"}}");
+                // A client in a browser runs in the page of another site.
+                Response::json(200, keys).with("Access-Control-Allow-Origin", "*")
             }
         }
     }

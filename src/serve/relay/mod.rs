@@ -156,7 +156,7 @@ impl Relay {
             }
         };
         match arrival.addr {
-            Some(addr) => log::debug!("relay: {who} from {addr}: {end}"),
+            Some(addr) => log::debug!("relay: {who} from {}: {end}", addr.ip()),
             None => log::debug!("relay: {who}: {end}"),
         }
         end

@@ -104,7 +104,7 @@ fn owned(headers: &[httparse::Header<'_>]) -> Headers {
     headers.iter().map(|header| (header.name.to_owned(), value(header.value))).collect()
 }
 
-fn values<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
+fn values<'a>(headers: &'a Headers, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
     let named = move |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
     headers.iter().filter(named).map(|(_, value)| value.as_str())
 }

@@ -58,6 +58,11 @@ impl Head {
         self.headers.iter().find(named).map(|(_, value)| value.as_str())
     }
 
+    /// The values of all headers of this name in their order.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
+        values(&self.headers, name)
+    }
+
     /// Whether a header that is a list of words (`Connection`, `Upgrade`) has `word` in it; words
     /// have no case.
     pub fn has_word(&self, name: &str, word: &str) -> bool {
