@@ -123,13 +123,12 @@ fn own_region(options: &Options, relay: &RelayOptions, pin: Option<[u8; 32]>) ->
 
 /// Renders the map for viewers, and tells them if it is another.
 fn show(state: &State, map: &DerpMap) {
-    let render = |form| {
+    let forms = Form::ALL.map(|(form, from)| {
         let mut out = Vec::new();
         map.write(&mut Json::new(&mut out), form);
-        out
-    };
-    let (pinned, plain) = (render(Form::Pinned), render(Form::Unchecked));
-    if state.with_netmap(|netmap| netmap.set_derp_map(pinned, plain)) {
+        (from, out)
+    });
+    if state.with_netmap(|netmap| netmap.set_derp_map(forms.into())) {
         state.publish_settings(false, true);
     }
 }

@@ -3,9 +3,9 @@
     python3 tests/interop [GROUP...]
 
 Groups: home (joining, names, relay, direct), https (certificates, tools), policy (who may talk to whom), rust (the
-second client), browser (the client in Chromium), proxy (behind nginx), trouble (restarts, crashes, cables), hostile
-(bad input). GRAMSCALE_BIN names the server's binary; `tests/run interop` builds it. Needs root: the groups make network
-namespaces and remove them again.
+second client), browser (the client in Chromium), proxy (behind nginx), ipv6 (a network with nothing else), reload
+(SIGHUP, a full disk), trouble (restarts, crashes, cables), hostile (bad input). GRAMSCALE_BIN names the server's binary;
+`tests/run interop` builds it. Needs root: the groups make network namespaces and remove them again.
 """
 
 import os
@@ -19,7 +19,7 @@ from pathlib import Path
 from check import Report, Stop, indent, say
 from lab import Lab
 
-GROUPS = ("home", "https", "policy", "rust", "browser", "proxy", "trouble", "hostile")
+GROUPS = ("home", "https", "policy", "rust", "browser", "proxy", "ipv6", "reload", "trouble", "hostile")
 HERE = Path(__file__).resolve().parent
 
 

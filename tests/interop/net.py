@@ -22,6 +22,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 # A private address literal: over plain http a client dials no other port for it.
 NETWORK = "192.168.77"
 GATEWAY = f"{NETWORK}.1"
+# Likewise, on a network without IPv4.
+NETWORK6 = "fd77:77::"
 
 
 def run(*command, timeout=60, env=None, fine=False, title=None):
@@ -63,6 +65,8 @@ class Net:
         self.folder = folder
         self.prefix = f"gramscale-{os.getpid()}"
         self.hosts = []
+        # Whether hosts that are made from now on have IPv6 addresses, and no others.
+        self.ipv6 = False
         self.bridge = f"{self.prefix}-bridge"
         run("ip", "netns", "add", self.bridge)
         run("ip", "-n", self.bridge, "link", "add", "bridge", "type", "bridge")
@@ -86,13 +90,14 @@ class Host:
     def __init__(self, net, name, number, names):
         self.name = name
         self.net = net
-        self.address = f"{NETWORK}.{number}"
+        self.address = f"{NETWORK6}{number}" if net.ipv6 else f"{NETWORK}.{number}"
+        gateway = f"{NETWORK6}1" if net.ipv6 else GATEWAY
         self.namespace = f"{net.prefix}-{name}"
         self.port = f"port{number}"
         # A copy of /etc of its own: the client rewrites resolv.conf here as it does on any machine.
         self.etc = net.folder / f"etc-{name}"
         shutil.copytree("/etc", self.etc, symlinks=True)
-        (self.etc / "resolv.conf").write_text(f"nameserver {GATEWAY}\n")
+        (self.etc / "resolv.conf").write_text(f"nameserver {gateway}\n")
         (self.etc / "hosts").write_text(
             "127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in names.items())
         )
@@ -102,9 +107,15 @@ class Host:
         run(*bridge, "set", self.port, "master", "bridge", "up")
         self.ip("link", "set", "lo", "up")
         self.ip("link", "set", "eth0", "up")
-        self.ip("addr", "add", f"{self.address}/24", "dev", "eth0")
-        if self.address != GATEWAY:
-            self.ip("route", "add", "default", "via", GATEWAY)
+        # Nobody else is on this network, so an IPv6 address need not be tried first.
+        self.ip("addr", "add", f"{self.address}/{64 if net.ipv6 else 24}", "dev", "eth0", *(["nodad"] * net.ipv6))
+        if self.address != gateway:
+            self.ip("route", "add", "default", "via", gateway)
+
+    @property
+    def place(self):
+        """The address as it stands before a port."""
+        return f"[{self.address}]" if ":" in self.address else self.address
 
     def ip(self, *words):
         return run("ip", "-n", self.namespace, *words)

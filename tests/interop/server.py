@@ -20,7 +20,7 @@ class Server:
         self.binary = binary
         self.host = host
         self.port = port
-        self.url = url or f"http://{host.address}:{port}"
+        self.url = url or f"http://{host.place}:{port}"
         self.folder = folder
         self.log = folder / "serve.log"
         self.limit = limit
@@ -38,10 +38,10 @@ class Server:
         (folder / "run").mkdir(mode=0o700)
         if config is None:
             self.options = ()
-            self.serve = ("serve", "--listen", f"{host.address}:{port}", "--server-url", self.url)
+            self.serve = ("serve", "--listen", f"{host.place}:{port}", "--server-url", self.url)
         else:
             file = folder / "config.yaml"
-            file.write_text(yaml({"server_url": self.url, "listen_addr": f"{host.address}:{port}", **config}))
+            file.write_text(yaml({"server_url": self.url, "listen_addr": f"{host.place}:{port}", **config}))
             self.options = ("-c", str(file))
             self.serve = (*self.options, "serve")
 

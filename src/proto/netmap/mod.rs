@@ -28,7 +28,6 @@ use crate::tailnet::record::{NodeId, UserId};
 use crate::tailnet::{Member, Now, Tailnet};
 use crate::wire::json::Json;
 use crate::wire::key::NodeKey;
-use crate::wire::tailcfg::VERSION_PINNED_CERT;
 use crate::wire::zstd;
 
 /// Nodes that are rendered and compressed together. A change makes one such part anew: more
@@ -59,8 +58,7 @@ pub struct Settings {
 pub struct Netmap {
     settings: Settings,
     dns: Vec<u8>,
-    derp_pinned: Vec<u8>,
-    derp_plain: Vec<u8>,
+    derp_maps: Vec<(u16, Vec<u8>)>,
     chunks: BTreeMap<(u32, Form, Encoding), Chunk>,
     patches: Vec<SharedPatch>,
 }
@@ -91,8 +89,7 @@ impl Netmap {
         let mut netmap = Self {
             settings: Settings::default(),
             dns: Vec::new(),
-            derp_pinned: b"{\"Regions\":{}}".to_vec(),
-            derp_plain: b"{\"Regions\":{}}".to_vec(),
+            derp_maps: Vec::new(),
             chunks: BTreeMap::new(),
             patches: Vec::new(),
         };
@@ -116,12 +113,12 @@ impl Netmap {
         &self.settings
     }
 
-    /// Replaces the DERP map, as JSON: for clients that can pin a certificate, and for older
-    /// ones. Whether it changed, which viewers must then be told.
-    pub fn set_derp_map(&mut self, pinned: Vec<u8>, plain: Vec<u8>) -> bool {
-        let changed = pinned != self.derp_pinned || plain != self.derp_plain;
-        self.derp_pinned = pinned;
-        self.derp_plain = plain;
+    /// Replaces the DERP map: its forms as JSON, the oldest first, with the capability version
+    /// from which on clients take each. Whether it changed, which viewers must then be told.
+    pub fn set_derp_map(&mut self, mut forms: Vec<(u16, Vec<u8>)>) -> bool {
+        forms.dedup_by(|new, old| new.1 == old.1);
+        let changed = forms != self.derp_maps;
+        self.derp_maps = forms;
         changed
     }
 
@@ -180,7 +177,7 @@ impl Netmap {
         let mut json = Json::new(&mut text);
         json.open('{').key("Node");
         node::write_farewell(&mut json, key);
-        json.key("DERPMap").raw(&self.derp_plain).close('}');
+        json.key("DERPMap").raw(self.derp_map(0)).close('}');
         message(vec![encode(&text, if zstd { Encoding::Zstd } else { Encoding::Plain })])
     }
 
@@ -350,7 +347,8 @@ impl Netmap {
     }
 
     fn derp_map(&self, version: u16) -> &[u8] {
-        if version >= VERSION_PINNED_CERT { &self.derp_pinned } else { &self.derp_plain }
+        let form = self.derp_maps.iter().rfind(|(from, _)| *from <= version);
+        form.map_or(b"{\"Regions\":{}}", |(_, text)| text)
     }
 
     /// A message that says one patch of one node, shared by all viewers.

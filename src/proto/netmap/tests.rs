@@ -487,3 +487,17 @@ fn keep_alive_has_a_byte_more() {
     let message = Netmap::keep_alive(false).concat();
     assert_eq!(message, b"\x13\0\0\0{\"KeepAlive\":true }");
 }
+
+#[test]
+fn each_client_gets_the_map_of_relays_in_its_form() {
+    let mut netmap = Netmap::new(Settings::default());
+    assert_eq!(netmap.derp_map(200), b"{\"Regions\":{}}");
+    let form = |from, text: &str| (from, text.as_bytes().to_vec());
+    assert!(netmap.set_derp_map(vec![form(0, "old"), form(100, "new"), form(200, "new")]));
+    let map = |netmap: &Netmap, version| netmap.derp_map(version).to_vec();
+    assert_eq!([0, 99, 100, 250].map(|v| map(&netmap, v)), [b"old", b"old", b"new", b"new"]);
+    assert_eq!(netmap.derp_maps.len(), 2, "equal forms are kept once");
+    assert!(!netmap.set_derp_map(vec![form(0, "old"), form(100, "new"), form(200, "new")]));
+    assert!(netmap.set_derp_map(vec![form(0, "old")]));
+    assert_eq!(map(&netmap, 250), b"old");
+}

@@ -16,9 +16,6 @@ use super::time::Timestamp;
 /// The oldest client that is served: capability version 88 is release 1.62.
 pub const OLDEST_VERSION: u16 = 88;
 
-/// From here a relay certificate may be pinned by its hash (release 1.82).
-pub const VERSION_PINNED_CERT: u16 = 115;
-
 /// From here `HomeDERP` is a number (release 1.80); before it is the address `127.3.3.40:N`.
 pub const VERSION_HOME_DERP: u16 = 111;
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::json::Json;
 use super::key::Hex;
@@ -17,6 +17,9 @@ pub use parse::{Document, DocumentError};
 
 /// The first capability version whose clients know `CertName: "sha256-raw:..."` (client 1.82).
 pub const VERSION_PIN: u16 = 115;
+/// The first whose clients join host name and port themselves, with brackets (client 1.100, where
+/// the version grew by three).
+pub const VERSION_JOINED: u16 = 139;
 /// Regions of a map at most. Tailscale's has about 30.
 pub const MAX_REGIONS: usize = 256;
 /// Nodes of a region at most.
@@ -106,21 +109,22 @@ pub enum Cert {
     Pin([u8; 32]),
 }
 
-/// The forms in which a map is written. What differs is how a pinned certificate is told.
+/// The forms in which a map is written for clients of different age, the oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Form {
-    /// As a pin.
-    Pinned,
-    /// As not checked: to these clients a pin is a DNS name, which no certificate has. What they
-    /// relay is WireGuard's anyway.
+    /// A certificate that is pinned is told as one that is not checked: to these clients a pin is
+    /// a DNS name, which no certificate has. What they relay is WireGuard's anyway.
     Unchecked,
+    /// It is told as a pin.
+    Pinned,
+    /// Likewise, and IPv6 addresses as host names have brackets only where the client adds no port.
+    Joined,
 }
 
 impl Form {
-    /// The form for clients of a capability version.
-    pub fn of(version: u16) -> Self {
-        if version >= VERSION_PIN { Self::Pinned } else { Self::Unchecked }
-    }
+    /// All of them, with the capability version from which on clients take them.
+    pub const ALL: [(Self, u16); 3] =
+        [(Self::Unchecked, 0), (Self::Pinned, VERSION_PIN), (Self::Joined, VERSION_JOINED)];
 }
 
 /// The region of this server.
@@ -159,11 +163,7 @@ impl Own {
         };
         let node = Node {
             name: id.to_string(),
-            // Clients put it into a URL as it is.
-            host_name: match literal {
-                Some(IpAddr::V6(addr)) => format!("[{addr}]"),
-                _ => self.host.clone(),
-            },
+            host_name: self.host.clone(),
             cert: self.pin.map_or(Cert::Host, Cert::Pin),
             ipv4: family(self.ipv4, true, self.listens.0),
             ipv6: family(self.ipv6, false, self.listens.1),
@@ -258,12 +258,17 @@ impl Region {
 impl Node {
     fn write(&self, json: &mut Json<'_>, region: u16, form: Form) {
         json.open('{').key("Name").text(&self.name).key("RegionID").int(region.into());
-        json.key("HostName").text(&self.host_name);
+        // Clients put it into a URL, either as it is or joined with the port.
+        let joined = form >= Form::Joined && !matches!(self.derp_port, 0 | 443);
+        match self.host_name.parse::<Ipv6Addr>() {
+            Ok(addr) if !joined => drop(json.key("HostName").display(&format_args!("[{addr}]"))),
+            _ => drop(json.key("HostName").text(&self.host_name)),
+        }
         let mut unchecked = self.insecure_for_tests;
         match (&self.cert, form) {
             (Cert::Host, _) => {}
             (Cert::Name(name), _) => drop(json.key("CertName").text(name)),
-            (Cert::Pin(hash), Form::Pinned) => {
+            (Cert::Pin(hash), Form::Pinned | Form::Joined) => {
                 json.key("CertName").display(&format_args!("{PIN}{}", Hex(hash)));
             }
             (Cert::Pin(_), Form::Unchecked) => unchecked = true,
@@ -366,15 +371,31 @@ mod tests {
         map.check().unwrap();
         let ab = "ab".repeat(32);
         assert_eq!(
-            written(&map, Form::of(115)),
+            written(&map, Form::Pinned),
             format!(
                 r#"{{"Regions":{{"900":{{"RegionID":900,"RegionCode":"home","RegionName":"At 'home'/","Nodes":[{{"Name":"900","RegionID":900,"HostName":"192.168.1.1","CertName":"sha256-raw:{ab}","IPv4":"192.168.1.1","IPv6":"none","DERPPort":8080}}]}}}}}}"#
             )
         );
         assert_eq!(
-            written(&map, Form::of(114)),
+            written(&map, Form::Unchecked),
             r#"{"Regions":{"900":{"RegionID":900,"RegionCode":"home","RegionName":"At 'home'/","Nodes":[{"Name":"900","RegionID":900,"HostName":"192.168.1.1","IPv4":"192.168.1.1","IPv6":"none","DERPPort":8080,"InsecureForTests":true}]}}}"#
         );
+    }
+
+    #[test]
+    fn ipv6_hosts_by_version() {
+        let host = |own: Own, form| {
+            let regions = [(1, own.region(1))].into();
+            let text = written(&DerpMap { regions, ..DerpMap::default() }, form);
+            let (_, rest) = text.split_once("\"HostName\":\"").unwrap();
+            rest.split_once('"').unwrap().0.to_owned()
+        };
+        assert_eq!(host(own("fd00::1"), Form::Unchecked), "[fd00::1]");
+        assert_eq!(host(own("fd00::1"), Form::Pinned), "[fd00::1]");
+        assert_eq!(host(own("fd00::1"), Form::Joined), "fd00::1");
+        // To the usual port nothing is added.
+        assert_eq!(host(Own { port: 443, ..own("fd00::1") }, Form::Joined), "[fd00::1]");
+        assert_eq!(host(own("192.168.1.1"), Form::Joined), "192.168.1.1");
     }
 
     #[test]
@@ -383,7 +404,7 @@ mod tests {
         let named = node(Own { listens: (true, false), ..own("home.example.com") });
         assert_eq!((named.ipv4, named.ipv6), (Family::Dns, Family::Off));
         let six = node(own("fd00::1"));
-        assert_eq!(six.host_name, "[fd00::1]");
+        assert_eq!(six.host_name, "fd00::1");
         assert_eq!((six.ipv4, six.ipv6), (Family::Off, Family::At("fd00::1".parse().unwrap())));
         let ipv6 = "fd00::2".parse().ok();
         let given = node(Own { ipv6, listens: (true, false), ..own("192.168.1.1") });
