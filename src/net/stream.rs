@@ -68,6 +68,15 @@ impl Stream {
         }
     }
 
+    /// Waits until a write may be taken, so that what is written need not be made before. A hint:
+    /// the write can still have to wait.
+    pub async fn writable(&self) {
+        // At the other end of a unix socket is only the command line.
+        if let Some(tcp) = self.tcp() {
+            tcp.writable().await;
+        }
+    }
+
     /// Appends what is there, up to `most` bytes, to `buf`; 0 is the end of the stream.
     ///
     /// # Errors

@@ -136,6 +136,7 @@ impl Server {
         }
         spawn(derp.maps().clone().keep_up()).detach();
         spawn(state.clone().keep_time()).detach();
+        spawn(state.clone().tell_news()).detach();
         if let Some(path) = &options.records {
             spawn(records::follow(state.clone(), path.clone())).detach();
         }

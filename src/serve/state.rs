@@ -14,12 +14,19 @@ use gramscale_proto::tailnet::write::Write;
 use gramscale_proto::tailnet::{Batch, Now, Refusal, Tailnet};
 use gramscale_proto::wire::key::NodeKey;
 use gramscale_proto::wire::time::Timestamp;
-use gramscale_rt::{Notify, clock, spawn, timeout};
+use gramscale_rt::{Notify, clock, sleep, spawn, timeout, yield_now};
 
 use crate::store::{Store, StoreError};
 
 /// How often a clock that is not trusted is looked at again.
 const CLOCK_STEP: Duration = Duration::from_secs(10);
+
+/// How long changes are gathered at most before viewers are told, however long it took the last
+/// time: what is told later than this seems broken.
+const GATHER_MAX: Duration = Duration::from_millis(500);
+
+/// What is told sooner than this leaves time for all that may come.
+const GATHER_FROM: Duration = Duration::from_millis(2);
 
 /// How the clock comes to be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +47,8 @@ pub struct State {
     trusted: Cell<bool>,
     streams: RefCell<BTreeMap<NodeId, Rc<MapStream>>>,
     logins: RefCell<BTreeMap<LoginId, Rc<Notify>>>,
+    /// There is something to tell viewers.
+    news: Notify,
     /// Something changed that may be due sooner than the timer knows.
     due: Notify,
     /// Path and text of the file that the policy comes from, if it does.
@@ -53,6 +62,8 @@ pub struct State {
 pub struct MapStream {
     view: RefCell<View>,
     wake: Rc<Notify>,
+    /// There is something to tell that `wake` was not told of.
+    noted: Cell<bool>,
     replaced: Cell<bool>,
 }
 
@@ -94,6 +105,7 @@ impl State {
             trusted: Cell::new(false),
             streams: RefCell::default(),
             logins: RefCell::default(),
+            news: Notify::new(),
             due: Notify::new(),
             policy_file: RefCell::default(),
             revoked: RefCell::default(),
@@ -243,10 +255,11 @@ impl State {
             }
             for stream in self.streams.borrow().values() {
                 if stream.view.borrow_mut().note(&tailnet, change) {
-                    stream.wake.notify();
+                    stream.noted.set(true);
                 }
             }
         }
+        self.news.notify();
         drop((tailnet, netmap));
         let revokes = |change: &Change| matches!(change, Change::Node(_) | Change::NodeGone { .. });
         if changes.iter().any(revokes) {
@@ -265,7 +278,28 @@ impl State {
             if derp {
                 view.note_derp();
             }
-            stream.wake.notify();
+            stream.noted.set(true);
+        }
+        self.news.notify();
+    }
+
+    /// Tells viewers what there is to tell, for ever.
+    ///
+    /// After that has taken a while it pauses as long: what changes meanwhile is told together. So
+    /// a slow machine with many viewers tells less often, and has half its time for other things.
+    pub async fn tell_news(self: Rc<Self>) {
+        loop {
+            self.news.notified().await;
+            let began = Instant::now();
+            for stream in self.streams.borrow().values().filter(|stream| stream.noted.take()) {
+                stream.wake.notify();
+            }
+            // Until all that were woken have had their turn: they are before us in the queue.
+            yield_now().await;
+            let took = began.elapsed().min(GATHER_MAX);
+            if took >= GATHER_FROM {
+                sleep(took).await;
+            }
         }
     }
 
@@ -287,7 +321,8 @@ impl State {
         wake: Rc<Notify>,
     ) -> Rc<MapStream> {
         let view = RefCell::new(View::new(node, key, version, zstd));
-        let stream = Rc::new(MapStream { view, wake, replaced: Cell::new(false) });
+        let stream =
+            Rc::new(MapStream { view, wake, noted: Cell::new(false), replaced: Cell::new(false) });
         let old = self.streams.borrow_mut().insert(node, stream.clone());
         if let Some(old) = old {
             old.replaced.set(true);
@@ -346,7 +381,7 @@ impl State {
             }
             // Not at once again: a burst of changes is one look.
             let pause = Duration::from_millis(100);
-            gramscale_rt::sleep(pause).await;
+            sleep(pause).await;
             if wait == Duration::MAX {
                 self.due.notified().await;
             } else if wait > pause {

@@ -34,9 +34,9 @@ use crate::wire::zstd;
 /// nodes compress better, fewer are sooner done.
 pub const CHUNK: u32 = 64;
 
-/// Shared messages of patches that are kept: a burst of changes goes to viewers one after the
-/// other, so the last few are all that is asked for again.
-const PATCHES: usize = 32;
+/// Shared messages that are kept: what changed goes to viewers one after the other, and most have
+/// the same to be told, so the last few are all that is asked for again.
+const SHARED: usize = 16;
 
 /// A message of a map stream, as parts that may be shared; the first is the length of the rest.
 pub type Message = Vec<Rc<[u8]>>;
@@ -60,7 +60,7 @@ pub struct Netmap {
     dns: Vec<u8>,
     derp_maps: Vec<(u16, Vec<u8>)>,
     chunks: BTreeMap<(u32, Form, Encoding), Chunk>,
-    patches: Vec<SharedPatch>,
+    shared: Vec<Shared>,
 }
 
 /// How a stream is encoded.
@@ -76,11 +76,31 @@ struct Chunk {
     bytes: Rc<[u8]>,
 }
 
-struct SharedPatch {
-    node: NodeId,
-    what: Patch,
+/// A message for all viewers that have the same to be told.
+struct Shared {
+    /// Of the nodes in it, if there are any.
+    form: Option<Form>,
     encoding: Encoding,
-    message: Message,
+    news: News,
+    message: Rc<[u8]>,
+}
+
+/// What a viewer is to be told of its peers.
+#[derive(PartialEq, Eq)]
+struct News {
+    upserts: Vec<Slot>,
+    removed: Vec<NodeId>,
+    patches: Vec<(Slot, Patch)>,
+}
+
+impl News {
+    fn is_empty(&self) -> bool {
+        self.upserts.is_empty() && self.removed.is_empty() && self.patches.is_empty()
+    }
+
+    fn speaks_of(&self, slot: Slot) -> bool {
+        self.upserts.contains(&slot) || self.patches.iter().any(|(patched, _)| *patched == slot)
+    }
 }
 
 impl Netmap {
@@ -91,7 +111,7 @@ impl Netmap {
             dns: Vec::new(),
             derp_maps: Vec::new(),
             chunks: BTreeMap::new(),
-            patches: Vec::new(),
+            shared: Vec::new(),
         };
         netmap.set_settings(settings);
         netmap
@@ -105,6 +125,7 @@ impl Netmap {
         self.dns = dns;
         self.settings = settings;
         self.chunks.clear();
+        self.shared.clear();
         changed
     }
 
@@ -126,26 +147,20 @@ impl Netmap {
     pub fn forget(&mut self, tailnet: &Tailnet, change: &Change) {
         match change {
             Change::Node(id) | Change::Patch(id, _) => {
-                self.patches.retain(|patch| patch.node != *id);
                 if let Some(member) = tailnet.node(*id) {
-                    self.forget_chunk(member.slot);
+                    self.forget_slot(member.slot);
                 }
             }
-            Change::NodeGone { id, slot } => {
-                self.patches.retain(|patch| patch.node != *id);
-                self.forget_chunk(*slot);
-            }
-            Change::Access(_)
-            | Change::Filter(_)
-            | Change::Login(_)
-            | Change::Policy
-            | Change::User(_) => {}
+            Change::NodeGone { slot, .. } => self.forget_slot(*slot),
+            Change::Policy | Change::User(_) => self.shared.clear(),
+            Change::Access(_) | Change::Filter(_) | Change::Login(_) => {}
         }
     }
 
-    fn forget_chunk(&mut self, slot: Slot) {
+    fn forget_slot(&mut self, slot: Slot) {
         let at = slot.0 / CHUNK;
         self.chunks.retain(|(chunk, _, _), _| *chunk != at);
+        self.shared.retain(|shared| !shared.news.speaks_of(slot));
     }
 
     /// What the view has still to be told, as one message; `None` when that is nothing.
@@ -162,11 +177,6 @@ impl Netmap {
         }
         if view.pending.is_empty() {
             return None;
-        }
-        if let Some((slot, what)) = view.pending.only_patch() {
-            view.pending.clear();
-            let member = tailnet.at_slot(slot).filter(|_| view.known.has(slot))?;
-            return Some(self.patch(member, what, view.encoding));
         }
         self.delta(view, tailnet)
     }
@@ -286,8 +296,8 @@ impl Netmap {
             self.peer(&mut json, tailnet, slot, view);
         }
         let bytes = encode(&text, view.encoding);
-        // While a commit is under way the old form of a node is shown: not to be kept.
-        if shared && !tailnet.is_storing() {
+        // The form of a node that is being stored is forgotten when that is done.
+        if shared {
             self.chunks.insert(key, Chunk { members, bytes: bytes.clone() });
         }
         Some(bytes)
@@ -351,65 +361,29 @@ impl Netmap {
         form.map_or(b"{\"Regions\":{}}", |(_, text)| text)
     }
 
-    /// A message that says one patch of one node, shared by all viewers.
-    fn patch(&mut self, member: &Member, what: Patch, encoding: Encoding) -> Message {
-        let node = member.node.id;
-        let same = |p: &&SharedPatch| p.node == node && p.what == what && p.encoding == encoding;
-        if let Some(shared) = self.patches.iter().find(same) {
-            return shared.message.clone();
-        }
-        let mut text = Vec::new();
-        let mut json = Json::new(&mut text);
-        json.open('{').key("PeersChangedPatch").open('[');
-        node::write_patch(&mut json, member, what);
-        json.close(']').close('}');
-        let parts = vec![encode(&text, encoding)];
-        // One part in all: the length and the text together.
-        let message = vec![Rc::from(message(parts).concat())];
-        if self.patches.len() >= PATCHES {
-            self.patches.remove(0);
-        }
-        self.patches.push(SharedPatch { node, what, encoding, message: message.clone() });
-        message
-    }
-
     fn delta(&mut self, view: &mut View, tailnet: &Tailnet) -> Option<Message> {
-        let mut pending = std::mem::take(&mut view.pending);
-        let (mut new_ssh, mut caps) = (None, Vec::new());
-        if pending.policy || pending.filter || pending.own {
-            let ssh;
-            (ssh, caps) = self.rights(tailnet, view.viewer);
-            let rights = (digest(&ssh), digest(&caps));
-            pending.own |= rights.1 != view.rights.1;
-            new_ssh = Some(ssh).filter(|_| rights.0 != view.rights.0);
-            view.rights = rights;
+        let pending = std::mem::take(&mut view.pending);
+        let news = news(view, tailnet, &pending);
+        if pending.is_of_peers() {
+            if news.is_empty() {
+                return None;
+            }
+            // What of a router's routes a viewer may use is for the policy to say.
+            let routes =
+                |slot: &Slot| tailnet.at_slot(*slot).is_some_and(|m| m.routes().next().is_some());
+            if tailnet.is_open() || !news.upserts.iter().any(routes) {
+                return Some(vec![self.shared(news, view, tailnet)]);
+            }
         }
         let mut text = Vec::new();
         let mut json = Json::new(&mut text);
         json.open('{');
-        if pending.own
-            && let Some(member) = tailnet.node(view.viewer)
-        {
-            json.key("Node");
-            self.own_node(&mut json, tailnet, member, view.form(), &caps);
+        self.own_delta(&mut json, view, tailnet, &pending);
+        let mut users = pending.users;
+        if let Some(own) = tailnet.node(view.viewer).filter(|_| pending.own) {
+            users.push(owner(own));
         }
-        if pending.derp {
-            json.key("DERPMap").raw(self.derp_map(view.version));
-        }
-        if pending.dns {
-            json.key("DNSConfig").raw(&self.dns);
-        }
-        if let Some(ssh) = new_ssh {
-            json.key("SSHPolicy").raw(&ssh);
-        }
-        self.peers_delta(&mut json, view, tailnet, &pending);
-        if pending.policy || pending.filter || pending.own {
-            let filter = tailnet.packet_filter(view.viewer);
-            if view.filter.as_ref() != Some(&filter) {
-                packet_filter(&mut json, &filter);
-                view.filter = Some(filter);
-            }
-        }
+        self.write_news(&mut json, view, tailnet, &news, users);
         json.close('}');
         if text == b"{}" {
             return None;
@@ -417,66 +391,87 @@ impl Netmap {
         Some(message(vec![encode(&text, view.encoding)]))
     }
 
-    fn peers_delta(
+    /// A message for all viewers that have only these news to be told: length and text as one.
+    fn shared(&mut self, news: News, view: &View, tailnet: &Tailnet) -> Rc<[u8]> {
+        let encoding = view.encoding;
+        let form = Some(view.form()).filter(|_| !news.upserts.is_empty());
+        let same = |s: &&Shared| s.form == form && s.encoding == encoding && s.news == news;
+        if let Some(shared) = self.shared.iter().find(same) {
+            return shared.message.clone();
+        }
+        let mut text = Vec::new();
+        let mut json = Json::new(&mut text);
+        json.open('{');
+        self.write_news(&mut json, view, tailnet, &news, Vec::new());
+        json.close('}');
+        let bytes: Rc<[u8]> = message(vec![encode(&text, encoding)]).concat().into();
+        if self.shared.len() >= SHARED {
+            self.shared.remove(0);
+        }
+        self.shared.push(Shared { form, encoding, news, message: bytes.clone() });
+        bytes
+    }
+
+    /// What is not of peers.
+    fn own_delta(
         &self,
         json: &mut Json<'_>,
         view: &mut View,
         tailnet: &Tailnet,
         pending: &view::Pending,
     ) {
-        let mut removed = pending.removed.clone();
-        let mut changed = pending.nodes.clone();
-        let sees = |member: &Member| {
-            let id = member.node.id;
-            id != view.viewer && tailnet.shown(id).is_some() && tailnet.sees(view.viewer, id)
-        };
-        if pending.policy {
-            for member in tailnet.nodes() {
-                // What a viewer may see of a router depends on the policy as well.
-                if !view.known.has(member.slot) || member.routes().next().is_some() {
-                    changed.add(member.slot);
-                }
+        if pending.policy || pending.filter || pending.own {
+            let (ssh, caps) = self.rights(tailnet, view.viewer);
+            let before = std::mem::replace(&mut view.rights, (digest(&ssh), digest(&caps)));
+            if (pending.own || before.1 != view.rights.1)
+                && let Some(member) = tailnet.node(view.viewer)
+            {
+                json.key("Node");
+                self.own_node(json, tailnet, member, view.form(), &caps);
             }
-            let lost = view.known.iter().filter(|s| tailnet.at_slot(*s).is_none_or(|m| !sees(m)));
-            lost.collect::<Vec<_>>().into_iter().for_each(|slot| changed.add(slot));
-        }
-        let mut users = pending.users.clone();
-        if let Some(own) = tailnet.node(view.viewer).filter(|_| pending.own) {
-            users.push(owner(own));
-        }
-        let mut upserts = Vec::new();
-        for slot in changed.iter() {
-            let Some(member) = tailnet.at_slot(slot) else { continue };
-            if sees(member) {
-                upserts.push(slot);
-                users.push(owner(member));
-            } else if view.known.has(slot) {
-                removed.push(member.node.id);
-                view.known.take(slot);
+            if before.0 != view.rights.0 {
+                json.key("SSHPolicy").raw(&ssh);
+            }
+            let filter = tailnet.packet_filter(view.viewer);
+            if view.filter.as_ref() != Some(&filter) {
+                packet_filter(json, &filter);
+                view.filter = Some(filter);
             }
         }
-        if !upserts.is_empty() {
+        if pending.derp {
+            json.key("DERPMap").raw(self.derp_map(view.version));
+        }
+        if pending.dns {
+            json.key("DNSConfig").raw(&self.dns);
+        }
+    }
+
+    /// Writes the news, with the profiles of the nodes' owners and of `users`.
+    fn write_news(
+        &self,
+        json: &mut Json<'_>,
+        view: &View,
+        tailnet: &Tailnet,
+        news: &News,
+        mut users: Vec<UserId>,
+    ) {
+        if !news.upserts.is_empty() {
             json.key("PeersChanged").open('[');
-            for slot in &upserts {
-                view.known.add(*slot);
+            for slot in &news.upserts {
                 self.peer(json, tailnet, *slot, view);
+                users.extend(tailnet.at_slot(*slot).map(owner));
             }
             json.close(']');
         }
         // A number that is removed and then used again does not exist: they are never reused.
-        if !removed.is_empty() {
+        if !news.removed.is_empty() {
             json.key("PeersRemoved").open('[');
-            removed.iter().for_each(|id| _ = json.int(id.0 as i64));
+            news.removed.iter().for_each(|id| _ = json.int(id.0 as i64));
             json.close(']');
         }
-        let patches = pending
-            .patches
-            .iter()
-            .filter(|(slot, _)| view.known.has(*slot) && !upserts.contains(slot));
-        let mut patches = patches.peekable();
-        if patches.peek().is_some() {
+        if !news.patches.is_empty() {
             json.key("PeersChangedPatch").open('[');
-            for (slot, what) in patches {
+            for (slot, what) in &news.patches {
                 if let Some(member) = tailnet.at_slot(*slot) {
                     node::write_patch(json, member, *what);
                 }
@@ -489,6 +484,40 @@ impl Netmap {
             profiles(json, tailnet, &users);
         }
     }
+}
+
+/// What became of the peers that a view has to be told of. Notes them as known, or as not.
+fn news(view: &mut View, tailnet: &Tailnet, pending: &view::Pending) -> News {
+    let mut removed = pending.removed.clone();
+    let mut changed = pending.nodes.clone();
+    let viewer = view.viewer;
+    let sees = |member: &Member| {
+        let id = member.node.id;
+        id != viewer && tailnet.shown(id).is_some() && tailnet.sees(viewer, id)
+    };
+    if pending.policy {
+        for member in tailnet.nodes() {
+            // What a viewer may see of a router depends on the policy as well.
+            if !view.known.has(member.slot) || member.routes().next().is_some() {
+                changed.add(member.slot);
+            }
+        }
+        let lost = view.known.iter().filter(|s| tailnet.at_slot(*s).is_none_or(|m| !sees(m)));
+        lost.for_each(|slot| changed.add(slot));
+    }
+    let mut upserts = Vec::new();
+    for slot in changed.iter() {
+        let Some(member) = tailnet.at_slot(slot) else { continue };
+        if sees(member) {
+            view.known.add(slot);
+            upserts.push(slot);
+        } else if view.known.take(slot) {
+            removed.push(member.node.id);
+        }
+    }
+    let mut patches = pending.patches.clone();
+    patches.retain(|(slot, _)| view.known.has(*slot) && !upserts.contains(slot));
+    News { upserts, removed, patches }
 }
 
 /// Tells one text from another (FNV-1a); both are ours, so nobody has an interest in a collision.

@@ -117,40 +117,13 @@ fn decode(payload: &[u8]) -> Vec<u8> {
     if !payload.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         return payload.to_vec();
     }
-    #[cfg(feature = "zstd")]
-    {
-        let mut out = Vec::new();
-        let mut rest = payload;
-        while !rest.is_empty() {
-            let mut frame = ruzstd::decoding::StreamingDecoder::new(&mut rest).unwrap();
-            std::io::Read::read_to_end(&mut frame, &mut out).unwrap();
-        }
-        out
+    let mut out = Vec::new();
+    let mut rest = payload;
+    while !rest.is_empty() {
+        let mut frame = ruzstd::decoding::StreamingDecoder::new(&mut rest).unwrap();
+        std::io::Read::read_to_end(&mut frame, &mut out).unwrap();
     }
-    #[cfg(not(feature = "zstd"))]
-    {
-        // Only stored frames were made: magic, a header of 2, 3 or 5 bytes, blocks.
-        let mut out = Vec::new();
-        let mut rest = payload;
-        while let Some((head, tail)) = rest.split_at_checked(5) {
-            let skip = match head[4] {
-                0x20 => 1,
-                0x60 => 2,
-                _ => 4,
-            };
-            rest = &tail[skip..];
-            loop {
-                let header = u32::from_le_bytes([rest[0], rest[1], rest[2], 0]);
-                let (block, tail) = rest[3..].split_at((header >> 3) as usize);
-                out.extend_from_slice(block);
-                rest = tail;
-                if header & 1 == 1 {
-                    break;
-                }
-            }
-        }
-        out
-    }
+    out
 }
 
 /// A tailnet, its streams, and what their clients rebuilt.
@@ -466,6 +439,51 @@ fn chunks_are_shared() {
     // Length, head, chunk, comma, chunk, comma, chunk, tail; the first chunk holds the viewer.
     let same: Vec<_> = parts[0].iter().zip(&parts[1]).map(|(a, b)| Rc::ptr_eq(a, b)).collect();
     assert_eq!(same, [false, false, false, false, true, false, true, false]);
+}
+
+#[test]
+fn deltas_are_shared() {
+    let mut world = World::new(4);
+    for _ in 0..12 {
+        world.join();
+        world.commit(true);
+    }
+    let viewers: Vec<_> = world.nodes[..3].to_vec();
+    for (id, version) in viewers.iter().zip([113, 113, 100]) {
+        world.streams.push((View::new(*id, NodeKey::default(), version, true), Client::default()));
+    }
+    let told = |world: &mut World| -> Vec<Message> {
+        let World { streams, netmap, tailnet, now, .. } = world;
+        streams.iter_mut().filter_map(|(view, _)| netmap.render(view, tailnet, *now)).collect()
+    };
+    assert_eq!(told(&mut world).len(), 3);
+    let policy = |world: &mut World, text: &str| {
+        world.tailnet.set_policy(text, world.now).unwrap();
+        world.commit(true);
+        told(world);
+    };
+    let rename = |world: &mut World, node: NodeId, name: &str| {
+        world.tailnet.rename_node(node, name).unwrap();
+        world.commit(true);
+        let messages = told(world);
+        assert_eq!(messages.len(), 3);
+        [Rc::ptr_eq(&messages[0][0], &messages[1][0]), Rc::ptr_eq(&messages[0][0], &messages[2][0])]
+    };
+    let node = *world.nodes.last().unwrap();
+    // The third client is older and reads nodes in another form.
+    assert_eq!(rename(&mut world, node, "one"), [true, false]);
+    policy(&mut world, POLICIES[0]);
+    assert_eq!(rename(&mut world, node, "two"), [true, false]);
+    // What a viewer may use of a router's routes depends on the viewer.
+    let routes: Vec<Prefix> = vec!["10.0.0.0/8".parse().unwrap()];
+    let body = br#"{"Version":113,"OmitPeers":true,"Hostinfo":{"RoutableIPs":["10.0.0.0/8"]}}"#;
+    let request = MapRequest::parse(&mut body.to_vec()).unwrap();
+    world.tailnet.update(node, &request).unwrap();
+    world.commit(true);
+    world.tailnet.approve_routes(node, &routes).unwrap();
+    world.commit(true);
+    told(&mut world);
+    assert_eq!(rename(&mut world, node, "three"), [false, false]);
 }
 
 #[test]

@@ -161,24 +161,19 @@ impl View {
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
-        !(self.own || self.derp || self.dns || self.policy || self.filter)
+        self.is_of_peers()
             && self.nodes.is_empty()
             && self.patches.is_empty()
             && self.removed.is_empty()
-            && self.users.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// The patch, if that is all there is to tell.
-    pub(super) fn only_patch(&self) -> Option<(Slot, Patch)> {
-        let [patch] = self.patches[..] else { return None };
-        let rest = self.own || self.derp || self.dns || self.policy || self.filter;
-        let alone =
-            !rest && self.nodes.is_empty() && self.removed.is_empty() && self.users.is_empty();
-        alone.then_some(patch)
+    /// Whether it is of peers only.
+    pub(super) fn is_of_peers(&self) -> bool {
+        !(self.own || self.derp || self.dns || self.policy || self.filter) && self.users.is_empty()
     }
 
     fn patch(&mut self, slot: Slot, what: Patch) {

@@ -249,11 +249,6 @@ impl Tailnet {
         self.nodes.get(self.by_slot.get(slot.0 as usize)?.as_ref()?)
     }
 
-    /// Whether a batch is being stored.
-    pub fn is_storing(&self) -> bool {
-        !self.in_flight.is_empty()
-    }
-
     fn next_id(&mut self, of: impl FnOnce(&mut NextIds) -> &mut u64) -> u64 {
         let counter = of(&mut self.next);
         let id = *counter;

@@ -12,6 +12,7 @@ mod session;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,7 +26,7 @@ use gramscale_rt::random;
 use super::state::State;
 use crate::net::http::{Reply, Response};
 use crate::net::websocket;
-use session::Session;
+use session::{KEEP_ALIVE, KEEP_ALIVE_JITTER_MS, Session};
 
 /// The value of `Upgrade` (`controlhttpcommon.UpgradeHeaderValue`).
 const UPGRADE: &str = "tailscale-control-protocol";
@@ -40,6 +41,8 @@ pub struct Control {
     state: Rc<State>,
     responder: Responder,
     server_url: String,
+    /// For what must only differ, and needs no system call.
+    dice: Cell<u32>,
 }
 
 impl Control {
@@ -50,7 +53,15 @@ impl Control {
             state,
             responder: Responder::new(key),
             server_url,
+            dice: Cell::new(1),
         })
+    }
+
+    /// When a map stream that was just written to is to say that it is alive.
+    fn next_keep_alive(&self) -> Instant {
+        self.dice.set(self.dice.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        let jitter = (self.dice.get() >> 16) * KEEP_ALIVE_JITTER_MS / 65_536;
+        Instant::now() + KEEP_ALIVE - Duration::from_millis(jitter.into())
     }
 
     /// What has been seen since the start.

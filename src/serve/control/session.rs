@@ -11,7 +11,7 @@ use futures_lite::{AsyncWriteExt as _, FutureExt as _, future};
 use gramscale_proto::netmap::Netmap;
 use gramscale_proto::wire::h2::{self, Code, Event, Part};
 use gramscale_proto::wire::noise::{self, NoiseError};
-use gramscale_rt::{Notify, Task, random, sleep_until, spawn, timeout};
+use gramscale_rt::{Notify, Task, sleep_until, spawn, timeout};
 
 use super::super::state::MapStream;
 use super::{Control, rpc};
@@ -20,11 +20,11 @@ use crate::net::{Connection, Stream};
 /// How often a quiet map stream says that it is alive. Clients give up after 120 s
 /// (`controlclient` `watchdogTimeout`). With [`USER_TIMEOUT`] and the ten seconds before a node
 /// is called offline, a silent peer is found within 90 s.
-const KEEP_ALIVE: Duration = Duration::from_secs(42);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(42);
 
 /// Up to this much is taken off [`KEEP_ALIVE`], drawn anew each time, so that streams that began
 /// together do not stay together.
-const KEEP_ALIVE_JITTER_MS: u64 = 6000;
+pub(super) const KEEP_ALIVE_JITTER_MS: u32 = 6000;
 
 /// How long the peer's TCP may leave what we sent without an acknowledgement.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,8 +42,9 @@ const TICK: Duration = Duration::from_secs(10);
 /// Bytes read from the socket at once: four full records.
 const READ: usize = 16 * 1024;
 
-/// Bytes of HTTP/2 that are sealed and written at once.
-const WRITE: usize = 32 * 1024;
+/// Bytes of HTTP/2 that are sealed and written at once: three full records. A socket that takes only
+/// a part of it leaves the rest to us, and of a thousand connections that all get a map many do.
+const WRITE: usize = 3 * noise::MAX_PLAIN;
 
 /// How long a piece of output may take to be written; the kernel's buffers are larger than it.
 const WRITE_TIME: Duration = Duration::from_secs(60);
@@ -225,7 +226,7 @@ impl Session {
                 }
             }
             if open.keep_alive <= now {
-                open.keep_alive = next_keep_alive();
+                open.keep_alive = self.control.next_keep_alive();
             }
         }
         Ok(())
@@ -292,7 +293,11 @@ impl Session {
                 Body::Map(map) if begun.is_ok() => {
                     // A known node: it keeps its place when connections are scarce.
                     connection.slot.trust();
-                    self.maps.push(OpenMap { stream, map, keep_alive: next_keep_alive() });
+                    self.maps.push(OpenMap {
+                        stream,
+                        map,
+                        keep_alive: self.control.next_keep_alive(),
+                    });
                 }
                 Body::Map(map) => self.control.state.unsubscribe(&map),
                 Body::Parts(parts) if begun.is_ok() => {
@@ -326,7 +331,7 @@ impl Session {
                 for part in message {
                     let _ = self.h2.send(open.stream, Part::Shared(part), false);
                 }
-                open.keep_alive = next_keep_alive();
+                open.keep_alive = self.control.next_keep_alive();
             }
             if open.map.is_over() {
                 let _ = self.h2.send(open.stream, Part::Owned(Vec::new()), true);
@@ -341,18 +346,20 @@ impl Session {
     /// Writes all that may be sent. A map stream that thereby runs dry is fed again at once.
     async fn write(&mut self, stream: &Stream) -> Result<(), End> {
         while self.h2.has_output() {
-            let mut plain = Vec::new();
-            self.h2.take_output(&mut plain, WRITE);
-            let mut sealed = Vec::with_capacity(plain.len() + plain.len() / 128 + 64);
-            self.noise.seal.seal(&plain, &mut sealed)?;
-            drop(plain);
             let whole = async {
+                // Not before: until then it stays in parts that others share.
+                stream.writable().await;
+                let mut plain = Vec::new();
+                self.h2.take_output(&mut plain, WRITE);
+                let mut sealed = Vec::with_capacity(plain.len() + plain.len() / 128 + 64);
+                self.noise.seal.seal(&plain, &mut sealed)?;
+                drop(plain);
                 let mut stream = stream;
                 stream.write_all(&sealed).await?;
-                stream.flush().await
+                Ok(stream.flush().await?)
             };
             let written = timeout(WRITE_TIME, whole).await;
-            written.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
+            written.unwrap_or_else(|| Err(End::Io(io::ErrorKind::TimedOut.into())))?;
             self.feed_maps();
             future::yield_now().await;
         }
@@ -364,11 +371,4 @@ enum Wake {
     Desk,
     Read,
     Time,
-}
-
-fn next_keep_alive() -> Instant {
-    let mut bytes = [0; 2];
-    random(&mut bytes);
-    let jitter = u64::from(u16::from_le_bytes(bytes)) * KEEP_ALIVE_JITTER_MS / 65_536;
-    Instant::now() + KEEP_ALIVE - Duration::from_millis(jitter)
 }
