@@ -3,12 +3,13 @@
 use std::io::Write as _;
 
 use argh::FromArgs;
+use gramscale_rt::sys;
 
 use super::Error;
 use super::config::Source;
-use crate::config::Loaded;
+use crate::config::{Loaded, Problems, Settings};
 use crate::serve::logger;
-use crate::serve::{self, Options};
+use crate::serve::{self, End, Options};
 
 /// Run the server
 #[derive(FromArgs)]
@@ -30,6 +31,32 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, source: Source<'_>) -> Result<(), Error> {
+        let uci = source.uci.is_some();
+        let (settings, problems) = self.read(source)?;
+        logger::start(settings.log_level, settings.log_format);
+        let options = self.options(&settings, &problems)?;
+        if uci {
+            sys::spare_others();
+        }
+        let (file, uci_file) = (source.file.map(str::to_owned), source.uci.map(str::to_owned));
+        let greeting = greeting(&options);
+        let reread = Box::new(move || {
+            let source = Source { file: file.as_deref(), uci: uci_file.as_deref() };
+            let read = self.read(source).and_then(|(s, problems)| self.options(&s, &problems));
+            read.map_err(|error| error.to_string())
+        });
+        let ready = || _ = std::io::stdout().write_all(greeting.as_bytes());
+        match serve::run(options, reread, ready) {
+            Ok(End::Stop) => Ok(()),
+            // procd starts the new program; in its jail the old one is all that is to be seen.
+            Ok(End::Again) if uci && sys::program_replaced() => Ok(()),
+            Ok(End::Again) => Err(Error::Local(sys::begin_again().to_string())),
+            Err(error) => Err(Error::Local(error.to_string())),
+        }
+    }
+
+    /// Reads the settings; with them comes what is odd about them.
+    fn read(&self, source: Source<'_>) -> Result<(Settings, Problems), Error> {
         let given = [
             ("data_dir", "--data-dir", &self.data_dir),
             ("listen_addr", "--listen", &self.listen),
@@ -43,18 +70,19 @@ impl Serve {
         if problems.is_fatal() {
             return Err(Error::Local(problems.to_string()));
         }
-        logger::start(settings.log_level, settings.log_format);
+        Ok((settings, problems))
+    }
+
+    fn options(&self, settings: &Settings, problems: &Problems) -> Result<Options, Error> {
         for problem in &problems.0 {
             log::warn!("{problem}");
         }
         let mut options =
-            Options::new(&settings).map_err(|e| Error::Local(format!("server_url: {e}")))?;
+            Options::new(settings).map_err(|e| Error::Local(format!("server_url: {e}")))?;
         if self.start_empty {
             options.foreign = None;
         }
-        let greeting = greeting(&options);
-        let ready = || _ = std::io::stdout().write_all(greeting.as_bytes());
-        serve::run(options, ready).map_err(|error| Error::Local(error.to_string()))
+        Ok(options)
     }
 }
 

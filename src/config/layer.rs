@@ -333,7 +333,14 @@ impl Layers {
         if node.value == Value::Null {
             return;
         }
-        if let Err(wrong) = key.slot.set(&mut self.settings, node, style) {
+        if let Err(mut wrong) = key.slot.set(&mut self.settings, node, style) {
+            // Items of lists are quoted where they are read.
+            if let Value::Plain(text) | Value::Text(text) = &node.value
+                && !wrong.starts_with('"')
+                && !text.is_empty()
+            {
+                wrong.push_str(&format!(", not \"{}\"", text.escape_debug()));
+            }
             self.problems.add(Weight::Error, &origin, name, wrong);
         }
         if let Some(place) = self.given.get_mut(at) {

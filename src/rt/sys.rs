@@ -1,5 +1,6 @@
 //! What the process asks of the system: limits, socket options, locks.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -35,6 +36,37 @@ pub fn no_such_family(error: &io::Error) -> bool {
 pub fn out_of_descriptors(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
+/// Whether the file of the running program was replaced or removed since it was started.
+pub fn program_replaced() -> bool {
+    // The kernel's way to say so (proc(5)), also where the old file is mounted in a jail.
+    let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    program.as_os_str().as_encoded_bytes().ends_with(b" (deleted)")
+}
+
+/// Begins the running program again in this process, with the same words on its command line.
+/// Descriptors of ours close; signals that are blocked stay so, and none is lost.
+///
+/// # Errors
+///
+/// The kernel's; it does not return otherwise.
+pub fn begin_again() -> io::Error {
+    let words: Vec<_> = std::env::args_os()
+        .filter_map(|word| CString::new(word.into_encoded_bytes()).ok())
+        .collect();
+    let mut argv: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
+    argv.push(std::ptr::null());
+    // SAFETY: path and arguments are strings that end in NUL and outlive the call, and the list
+    // of arguments ends in a null pointer.
+    unsafe { libc::execv(c"/proc/self/exe".as_ptr(), argv.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Has the kernel end this process before others that have the same size when memory is short.
+pub fn spare_others() {
+    // Where there is no such file, the kernel has no such choice to make.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "300");
 }
 
 /// Sends small writes at once (`TCP_NODELAY`).

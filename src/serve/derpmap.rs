@@ -24,12 +24,14 @@ const RETRY_FIRST: Duration = Duration::from_secs(10);
 const RETRY_LAST: Duration = Duration::from_secs(600);
 
 /// What the map is put together from, in this order; the later wins.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sources {
     /// JSON documents to be fetched.
     pub urls: Vec<String>,
     /// YAML or JSON documents in files.
     pub paths: Vec<PathBuf>,
+    /// Regions of the settings, as a JSON document; empty if there are none.
+    pub regions: String,
     /// The region of this server, with its number.
     pub own: Option<(u16, Region)>,
     /// How often the URLs are fetched again; `None`: once.
@@ -84,7 +86,7 @@ impl DerpMaps {
                 None => {}
             }
         }
-        let files = read_files(&sources.paths, &*hooks)?;
+        let files = read_files(&sources, &*hooks)?;
         let sources = Rc::new(sources);
         let mut state = State { sources, fetched, files, map: Rc::default() };
         state.map = Rc::new(state.put_together()?);
@@ -102,7 +104,7 @@ impl DerpMaps {
     /// Takes new sources and reads the files again; on an error all stays as it was. What URLs gave
     /// is kept; [`Self::update`] fetches new ones.
     pub fn reload(&self, sources: Sources) -> Result<(), SourceError> {
-        let files = read_files(&sources.paths, &*self.hooks)?;
+        let files = read_files(&sources, &*self.hooks)?;
         let mut state = self.state.borrow().clone();
         state.fetched.retain(|url, _| sources.urls.contains(url));
         state.sources = Rc::new(sources);
@@ -193,8 +195,14 @@ impl State {
     }
 }
 
-fn read_files(paths: &[PathBuf], hooks: &dyn Hooks) -> Result<Vec<Document>, SourceError> {
-    paths.iter().map(|path| read_file(path, hooks)).collect()
+fn read_files(sources: &Sources, hooks: &dyn Hooks) -> Result<Vec<Document>, SourceError> {
+    let mut files: Vec<_> =
+        sources.paths.iter().map(|path| read_file(path, hooks)).collect::<Result<_, _>>()?;
+    if !sources.regions.is_empty() {
+        let document = Document::from_json(sources.regions.as_bytes());
+        files.push(document.map_err(|e| SourceError::Document("derp_region".into(), e))?);
+    }
+    Ok(files)
 }
 
 fn read_file(path: &Path, hooks: &dyn Hooks) -> Result<Document, SourceError> {
@@ -334,6 +342,7 @@ mod tests {
         let sources = Sources {
             urls: vec!["u".into()],
             paths: vec![one.clone(), two],
+            regions: String::new(),
             own: Some((9, own.regions[&9].clone().unwrap())),
             update_every: None,
         };

@@ -17,4 +17,4 @@ pub mod state;
 pub mod stun;
 
 pub use options::Options;
-pub use run::{StartError, lan_address, run};
+pub use run::{End, Reread, StartError, lan_address, run};

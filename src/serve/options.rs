@@ -9,13 +9,14 @@ use gramscale_proto::netmap;
 use gramscale_proto::tailnet::Rules;
 use gramscale_proto::wire::derp::login::Rate;
 use gramscale_proto::wire::prefix::Prefix;
+use log::LevelFilter;
 
 use super::derpmap::Sources;
 use super::state::ClockTrust;
 use crate::config::{self, Settings};
 
 /// Everything that [`super::run()`] needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// The database file; its folder is made if it is not there.
     pub store: PathBuf,
@@ -56,6 +57,10 @@ pub struct Options {
     pub derp: Sources,
     /// A database of headscale that may be there: beside it, our own does not begin empty.
     pub foreign: Option<Foreign>,
+    /// Users that are made if they are not there.
+    pub users: Vec<String>,
+    /// What is logged.
+    pub log_level: LevelFilter,
 }
 
 /// A database of headscale.
@@ -122,10 +127,43 @@ impl Options {
                 urls: s.derp.urls,
                 paths: s.derp.paths,
                 own: None,
+                regions: s.derp.regions,
                 update_every: s.derp.update.then_some(s.derp.update_every),
             },
             foreign,
+            users: s.users,
+            log_level: s.log_level,
         })
+    }
+
+    /// Whether going on as `new` says takes a new start, because it is about what is made once:
+    /// listeners, keys, the database. All else is put in force at once.
+    pub(super) fn needs_start(&self, new: &Self) -> bool {
+        let mut same = new.clone();
+        let old = self.clone();
+        same.admin_allow = old.admin_allow;
+        same.rules = old.rules;
+        same.maps = old.maps;
+        same.derp = old.derp;
+        same.foreign = old.foreign;
+        same.users = old.users;
+        same.log_level = old.log_level;
+        if let (Some(there), Some(tls)) = (&mut same.tls, old.tls) {
+            *there = tls;
+        }
+        let file = |policy: &PolicySource| matches!(policy, PolicySource::File(Some(_)));
+        if file(&same.policy) && file(&old.policy) {
+            same.policy = old.policy;
+        }
+        if let (Some(there), Some(relay)) = (&mut same.relay, old.relay) {
+            there.region = relay.region;
+            there.code = relay.code;
+            there.name = relay.name;
+            there.in_map = relay.in_map;
+            there.ipv4 = relay.ipv4;
+            there.ipv6 = relay.ipv6;
+        }
+        same != *self
     }
 }
 
@@ -148,7 +186,7 @@ pub enum PolicySource {
 }
 
 /// The relay of this server, which shares its listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayOptions {
     /// The number of its region.
     pub region: u16,
@@ -245,6 +283,46 @@ impl std::error::Error for UrlError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_a_new_start() {
+        use std::path::Path;
+
+        let new = |change: &dyn Fn(&mut Settings)| {
+            let mut settings = Settings::new(Path::new("/data"));
+            settings.server_url = "http://192.168.1.1:8080".into();
+            settings.policy = config::Policy { in_database: false, path: Some("/a".into()) };
+            change(&mut settings);
+            Options::new(&settings).unwrap()
+        };
+        let before = new(&|_| {});
+        let live: [&dyn Fn(&mut Settings); 9] = [
+            &|_| {},
+            &|s| s.admin_allow.clear(),
+            &|s| s.rules.random_addresses = true,
+            &|s| s.dns.base_domain = "other.internal".into(),
+            &|s| s.derp.name = "Home".into(),
+            &|s| s.derp.urls.push("https://example.org".into()),
+            &|s| s.policy.path = Some("/b".into()),
+            &|s| s.log_level = LevelFilter::Debug,
+            &|s| s.users.push("ann".into()),
+        ];
+        for (at, change) in live.iter().enumerate() {
+            assert!(!before.needs_start(&new(change)), "{at}");
+        }
+        let start: [&dyn Fn(&mut Settings); 7] = [
+            &|s| s.listen.clear(),
+            &|s| s.server_url = "http://192.168.1.1:81".into(),
+            &|s| s.data_dir = "/other".into(),
+            &|s| s.derp.enabled = false,
+            &|s| s.derp.stun = None,
+            &|s| s.policy.in_database = true,
+            &|s| (s.tls_cert, s.tls_key) = (Some("/c".into()), Some("/k".into())),
+        ];
+        for (at, change) in start.iter().enumerate() {
+            assert!(before.needs_start(&new(change)), "{at}");
+        }
+    }
 
     #[test]
     fn urls() {

@@ -1,5 +1,6 @@
 //! Which request goes where.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_lite::future::BoxedLocal;
@@ -29,7 +30,7 @@ pub(super) struct Router {
     pub(super) listen: Vec<String>,
     pub(super) stun: String,
     /// Who may use the admin interface over TCP; everybody with a key, if empty.
-    pub(super) admin_allow: Vec<Prefix>,
+    pub(super) admin_allow: Rc<RefCell<Vec<Prefix>>>,
     /// Whose word about the address of a client is believed.
     pub(super) proxies: Vec<Prefix>,
 }
@@ -64,7 +65,7 @@ impl Service for Router {
 impl Router {
     async fn admin(&self, request: &Request) -> Response {
         let peer = request.peer.addr.map(|addr| addr.ip());
-        if peer.is_some_and(|ip| !admin::is_allowed(&self.admin_allow, ip)) {
+        if peer.is_some_and(|ip| !admin::is_allowed(&self.admin_allow.borrow(), ip)) {
             let detail = "this address may not use the admin interface: see admin_allow";
             return Problem::new(403, detail).response();
         }

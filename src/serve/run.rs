@@ -1,5 +1,6 @@
 //! Starting, reloading and stopping.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -8,9 +9,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gramscale_proto::netmap::Netmap;
+use gramscale_proto::tailnet::NewUser;
 use gramscale_proto::tailnet::write::{Meta, Snapshot, Write};
 use gramscale_proto::tailnet::{Refusal, Tailnet};
 use gramscale_proto::wire::key::PrivateKey;
+use gramscale_proto::wire::prefix::Prefix;
 use gramscale_rt::{Signal, Signals, random, spawn, sys, timeout};
 
 use super::control::Control;
@@ -30,10 +33,22 @@ use crate::store::{Store, StoreError};
 /// How long stopping may take: what is being stored is finished, everything else is dropped.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
+/// Reads the settings again at SIGHUP; what is wrong with them.
+pub type Reread = Box<dyn Fn() -> Result<Options, String>>;
+
+/// Why the server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A signal said so.
+    Stop,
+    /// It is to start anew: what was changed can't change while it runs.
+    Again,
+}
+
 /// Serves until a signal says to stop. `ready` is called once everything listens.
-pub fn run(options: Options, ready: impl FnOnce()) -> Result<(), StartError> {
+pub fn run(options: Options, reread: Reread, ready: impl FnOnce()) -> Result<End, StartError> {
     gramscale_rt::block_on(async {
-        let server = Server::start(options).await?;
+        let server = Server::start(options, reread).await?;
         ready();
         server.serve().await
     })
@@ -41,7 +56,10 @@ pub fn run(options: Options, ready: impl FnOnce()) -> Result<(), StartError> {
 
 /// A server that listens.
 struct Server {
-    options: Options,
+    /// As they were read; in force are those of the last reload that was good.
+    options: RefCell<Options>,
+    reread: Reread,
+    admin_allow: Rc<RefCell<Vec<Prefix>>>,
     state: Rc<State>,
     derp: Rc<Derp>,
     secure: Secure,
@@ -49,7 +67,8 @@ struct Server {
 }
 
 impl Server {
-    async fn start(mut options: Options) -> Result<Self, StartError> {
+    async fn start(mut options: Options, reread: Reread) -> Result<Self, StartError> {
+        let read = options.clone();
         let signals = [Signal::Term, Signal::Int, Signal::Quit, Signal::Hup];
         let signals = Signals::new(&signals).map_err(StartError::Signals)?;
         let descriptors = sys::raise_descriptor_limit();
@@ -77,13 +96,18 @@ impl Server {
         let kept = std::mem::take(&mut snapshot.derp_maps);
         let state = tailnet(&options, store, snapshot).await?;
         let derp = Derp::new(&state, &options, relay_key, secure.pin(), kept)?;
-        let server = Self { options, state, derp, secure, signals };
+        let admin_allow = Rc::new(RefCell::new(options.admin_allow.clone()));
+        let options = RefCell::new(read);
+        let server = Self { options, reread, admin_allow, state, derp, secure, signals };
         server.listen(noise_key, descriptors)?;
+        let users = server.options.borrow().users.clone();
+        server.make_users(users).await;
         Ok(server)
     }
 
     fn listen(&self, noise_key: PrivateKey, descriptors: usize) -> Result<(), StartError> {
         let Self { options, state, derp, secure, .. } = self;
+        let options = &*options.borrow();
         let server_url = options.server_url.to_string();
         let control = Control::new(state.clone(), noise_key, server_url.clone());
         let router: Rc<dyn http::Service> = Rc::new(Router {
@@ -97,7 +121,7 @@ impl Server {
                 .as_ref()
                 .and_then(|relay| relay.stun)
                 .map_or_else(String::new, |addr| addr.to_string()),
-            admin_allow: options.admin_allow.clone(),
+            admin_allow: self.admin_allow.clone(),
             proxies: options.proxies.clone(),
         });
         let places = Places::within(descriptors);
@@ -143,11 +167,15 @@ impl Server {
         Ok(())
     }
 
-    async fn serve(self) -> Result<(), StartError> {
+    async fn serve(self) -> Result<End, StartError> {
+        let mut end = End::Stop;
         while self.signals.next().await.map_err(StartError::Signals)? == Signal::Hup {
-            self.reload().await;
+            if self.reload().await {
+                end = End::Again;
+                break;
+            }
         }
-        log::info!("stopping");
+        log::info!("{}", if end == End::Again { "starting anew" } else { "stopping" });
         self.derp.stop();
         let store = self.state.store();
         let last = async {
@@ -155,12 +183,27 @@ impl Server {
             store.close().await
         };
         timeout(STOP_TIME, last).await.unwrap_or(Ok(()))?;
-        Ok(())
+        Ok(end)
     }
 
     /// Reads again what may change while the server runs. What can't be read stays as it was.
-    async fn reload(&self) {
-        let options = &self.options;
+    /// Whether the server has to start anew, for settings or for a program that was replaced.
+    async fn reload(&self) -> bool {
+        let options = match (self.reread)() {
+            Ok(options) => options,
+            Err(wrong) => {
+                // A wrong configuration would stop a new start as well.
+                wrong.lines().for_each(|line| log::error!("{line}"));
+                log::error!("all settings stay as they were");
+                return false;
+            }
+        };
+        if sys::program_replaced() || self.options.borrow().needs_start(&options) {
+            return true;
+        }
+        log::set_max_level(options.log_level);
+        *self.admin_allow.borrow_mut() = options.admin_allow.clone();
+        self.state.update(|tailnet, _| tailnet.set_rules(options.rules.clone()));
         if let PolicySource::File(Some(path)) = &options.policy {
             match load_policy(&self.state, path).await {
                 Ok(()) => log::info!("the policy of {} is in force", path.display()),
@@ -168,16 +211,52 @@ impl Server {
             }
         }
         if let Some(files) = &options.tls {
-            match self.secure.reload(options) {
+            match self.secure.reload(&options) {
                 Ok(()) => log::info!("the certificate of {} is in use", files.chain.display()),
                 Err(error) => log::error!("the certificate stays as it was: {error}"),
             }
         }
-        if let Err(error) = self.derp.maps().reload(derp::sources(options, self.secure.pin())) {
-            log::error!("the DERP map stays as it was: {error}");
+        self.reload_maps(&options);
+        self.make_users(options.users.clone()).await;
+        self.options.replace(options);
+        log::info!("the settings were read again");
+        false
+    }
+
+    /// What shows in maps: DNS, what clients may do, relays.
+    fn reload_maps(&self, options: &Options) {
+        let before = self.state.with_netmap(|netmap| netmap.settings().clone());
+        let mut maps = options.maps.clone();
+        if options.records.is_some() {
+            maps.dns.records = before.dns.records.clone();
+        }
+        if maps != before {
+            let dns = self.state.with_netmap(|netmap| netmap.set_settings(maps));
+            self.state.publish_settings(dns, false);
+            // Names and capabilities of all nodes may be others.
+            self.state.refresh();
         }
         if let Some(path) = &options.records {
             records::reload(&self.state, path);
+        }
+        let maps = self.derp.maps().clone();
+        match maps.reload(derp::sources(options, self.secure.pin())) {
+            Ok(()) => spawn(async move { _ = maps.update().await }).detach(),
+            Err(error) => log::error!("the DERP map stays as it was: {error}"),
+        }
+    }
+
+    /// Makes those users of the settings that are not there.
+    async fn make_users(&self, names: Vec<String>) {
+        for name in names {
+            if self.state.read(|tailnet| tailnet.users().any(|user| user.name == name)) {
+                continue;
+            }
+            let new = NewUser { name: name.clone(), ..NewUser::default() };
+            let made = self.state.execute(|tailnet, now| tailnet.create_user(new, now)).await;
+            if let Err(failure) = made {
+                log::error!("the user {name} of the settings can't be made: {failure}");
+            }
         }
     }
 }

@@ -268,6 +268,13 @@ impl State {
         self.due.notify();
     }
 
+    /// Tells all viewers all nodes again, because settings changed how they look.
+    pub fn refresh(&self) {
+        let nodes = self.read(|tailnet| tailnet.nodes().map(|m| m.node.id).collect::<Vec<_>>());
+        let changes: Vec<_> = nodes.into_iter().map(Change::Node).collect();
+        self.publish(&changes);
+    }
+
     /// Tells all viewers that the DNS settings or the DERP map changed.
     pub fn publish_settings(&self, dns: bool, derp: bool) {
         for stream in self.streams.borrow().values() {

@@ -42,7 +42,7 @@ const SHARED: usize = 16;
 pub type Message = Vec<Rc<[u8]>>;
 
 /// The settings that show in maps.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// DNS.
     pub dns: Dns,

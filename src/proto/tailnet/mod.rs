@@ -185,6 +185,11 @@ impl Tailnet {
         &self.rules
     }
 
+    /// Other rules, for what happens from now on: addresses and expiries that were given stay.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
     /// All users, by number.
     pub fn users(&self) -> impl Iterator<Item = &User> {
         self.users.values()
