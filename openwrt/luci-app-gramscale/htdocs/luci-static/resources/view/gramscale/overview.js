@@ -83,7 +83,7 @@ return view.extend({
 						'href': L.url('admin/services/gramscale/machines')
 					}, [ _('%d waiting to be let in').format(status.waiting) ]) ]) : ''
 				] ],
-				[ _('Runs since'), server.duration(status.uptime) ],
+				[ _('Runs for'), server.duration(status.uptime) ],
 				[ _('Memory'), server.bytes(status.memory) ],
 				[ _('Database'), server.bytes(status.databaseSize) ],
 				[ _('Written to flash today'), server.bytes(status.writtenToday) ]);
