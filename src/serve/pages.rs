@@ -48,7 +48,7 @@ impl Pages<'_> {
             [] => &blank,
             ["apple"] => &|| apple(self.server_url),
             ["apple", platform] => &|| apple_profile(self.server_url, platform),
-            ["auth", id] => &|| auth(id),
+            ["auth", id] => &|| auth(self.tailnet, id),
             ["favicon.ico"] => &favicon,
             ["health"] => &|| health(self.well),
             ["join"] => &|| join(self.server_url),
@@ -141,19 +141,34 @@ fn waiting(id: LoginId, login: &Login) -> String {
     )
 }
 
-/// `/auth/{id}`: the page for a session that waits for an administrator.
-fn auth(id: &str) -> Response {
-    match LoginId::parse(id) {
-        Some(id) => page(
-            200,
-            "Approve this session",
-            &format!(
-                "<p>If you started this session, let an administrator type this on the \
-                 server:</p><pre>gramscale auth approve --auth-id {id}</pre>"
-            ),
-        ),
-        None => refuse(400, "invalid auth id: open the link that the client shows again"),
-    }
+/// `/auth/{id}`: the page for a login over SSH that waits for somebody's word.
+fn auth(tailnet: &Tailnet, id: &str) -> Response {
+    let Some(login_id) = LoginId::parse(id) else {
+        return refuse(400, "invalid auth id: open the link that the client shows again");
+    };
+    let Some(check) = tailnet.check(login_id) else {
+        return page(
+            404,
+            "Nothing waits here",
+            "<p>This login is done, or it waited for too long. If you are not let in, log in \
+             again.</p>",
+        );
+    };
+    let name = |id| tailnet.node(id).map_or("", |member| &member.node.name);
+    let owner = tailnet.node(check.from).and_then(|member| tailnet.user(member.node.user?));
+    let from = owner.map_or("", |user| &user.name);
+    let text = format!(
+        "<p>Somebody on <b>{}</b> ({}) wants to log in on <b>{}</b> as <b>{}</b>. If you know who \
+         it is, let an administrator type this on the server:</p>\
+         <pre>gramscale auth approve --auth-id {login_id}</pre>\
+         <p>or <code>reject</code> in place of <code>approve</code>. The login goes on by itself \
+         then.</p>",
+        escape(name(check.from)),
+        escape(if from.is_empty() { "nobody's machine" } else { from }),
+        escape(name(check.to)),
+        escape(&check.login),
+    );
+    page(200, "Let this login in", &text)
 }
 
 /// `/join`: what a code on another screen leads a phone to, and every other machine by typing.
@@ -333,7 +348,7 @@ mod tests {
             ("GET /apple/tv", Some(400)),
             ("GET /register/x", Some(400)),
             ("GET /register/hskey-authreq-000000000000000000000000", Some(404)),
-            ("GET /auth/hskey-authreq-000000000000000000000000", Some(200)),
+            ("GET /auth/hskey-authreq-000000000000000000000000", Some(404)),
             ("GET /verify", Some(405)),
             ("POST /verify", Some(400)),
             ("GET /register", None),
@@ -395,9 +410,9 @@ mod tests {
         assert_eq!(register(&world.tailnet, unknown).status, 404);
         for bad in ["", "x", "hskey-authreq-", "hskey-authreq-<script>", "hskey-authreq-00"] {
             assert_eq!(register(&world.tailnet, bad).status, 400, "{bad}");
-            assert_eq!(auth(bad).status, 400, "{bad}");
+            assert_eq!(auth(&world.tailnet, bad).status, 400, "{bad}");
         }
-        assert!(text(&auth(&id)).contains(&format!("gramscale auth approve --auth-id {id}<")));
+        assert_eq!(auth(&world.tailnet, &id).status, 404);
     }
 
     #[test]

@@ -19,7 +19,7 @@ from pathlib import Path
 from check import Report, Stop, indent, say
 from lab import Lab
 
-GROUPS = ("home", "https", "policy", "rust", "browser", "proxy", "ipv6", "reload", "trouble", "hostile")
+GROUPS = ("home", "https", "policy", "ssh", "rust", "browser", "proxy", "ipv6", "reload", "trouble", "hostile")
 HERE = Path(__file__).resolve().parent
 
 

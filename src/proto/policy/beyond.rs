@@ -3,14 +3,10 @@
 
 use super::attribute::DISABLE_IPV4;
 use super::document::Policy;
-use super::ssh::SshAction;
 
 impl Policy {
     /// A member of the document that the server can't act on, and what to do about it.
     pub fn beyond_server(&self) -> Option<&'static str> {
-        if self.ssh.iter().any(|rule| matches!(rule.action, SshAction::Check(_))) {
-            return Some("ssh: the action \"check\" is not supported yet; use \"accept\"");
-        }
         let attributes = || self.attributes.iter();
         if attributes().any(|grant| grant.names.iter().any(|name| name == DISABLE_IPV4)) {
             return Some("nodeAttrs: the attribute disable-ipv4 is not supported yet; remove it");
@@ -32,10 +28,6 @@ mod tests {
 
     #[test]
     fn by_name() {
-        let ssh = r#"{"tagOwners":{"tag:a":[]},"ssh":[{"action":"ACTION","src":["tag:a"],
-            "dst":["tag:a"],"users":["root"]}]}"#;
-        assert!(refused(&ssh.replace("ACTION", "check")).unwrap().contains("check"));
-        assert_eq!(refused(&ssh.replace("ACTION", "accept")), None);
         let attr = r#"{"nodeAttrs":[{"target":["*"],"attr":["ATTR"]}]}"#;
         assert!(refused(&attr.replace("ATTR", "disable-ipv4")).unwrap().contains("ipv4"));
         assert_eq!(refused(&attr.replace("ATTR", "magicdns-aaaa")), None);

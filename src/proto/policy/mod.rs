@@ -31,7 +31,7 @@ pub use filter::Filter;
 pub use ports::Ports;
 pub use probe::{Explanation, split_port};
 pub use rule::Origin;
-pub use ssh::SshAction;
+pub use ssh::{SSH_CHECK_URL, SshAction, write_ssh_accept};
 pub use subject::{Person, Standing, Subject};
 
 #[cfg(test)]

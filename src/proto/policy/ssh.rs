@@ -22,7 +22,7 @@ const MAX_PERIOD: Duration = Duration::from_secs(168 * 3600);
 
 /// Where clients are sent for a check; they replace what begins with `$` (tailssh.go,
 /// expandDelegateURLLocked) and use the path only, over the control connection.
-const CHECK_URL: &str = "https://unused/machine/ssh/action/$SRC_NODE_ID/to/$DST_NODE_ID\
+pub const SSH_CHECK_URL: &str = "https://unused/machine/ssh/action/$SRC_NODE_ID/to/$DST_NODE_ID\
                          ?local_user=$LOCAL_USER";
 
 /// What a rule says about a login.
@@ -371,14 +371,9 @@ fn render_logins(
     logins(json);
     json.key("action").open('{');
     match rule.action {
-        SshAction::Accept => {
-            json.key("accept").bool(true);
-            json.key("allowAgentForwarding").bool(true);
-            json.key("allowLocalPortForwarding").bool(true);
-            json.key("allowRemotePortForwarding").bool(true);
-        }
+        SshAction::Accept => write_ssh_accept(json),
         SshAction::Check(_) => {
-            json.key("holdAndDelegate").display(&CHECK_URL);
+            json.key("holdAndDelegate").display(&SSH_CHECK_URL);
         }
     }
     json.close('}');
@@ -390,4 +385,13 @@ fn render_logins(
         json.close(']');
     }
     json.close('}');
+}
+
+/// Writes the members of a `tailcfg.SSHAction` that lets somebody in.
+pub fn write_ssh_accept(json: &mut Json<'_>) {
+    for name in
+        ["accept", "allowAgentForwarding", "allowLocalPortForwarding", "allowRemotePortForwarding"]
+    {
+        json.key(name).bool(true);
+    }
 }

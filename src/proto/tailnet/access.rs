@@ -153,6 +153,8 @@ impl Tailnet {
         compiled.touched();
         self.access = compiled;
         self.policy_text = new.text;
+        // Who was let in under other rules proves it anew.
+        self.checks.forget_all();
     }
 
     fn plan_policy(

@@ -15,12 +15,18 @@ pub const LOGINS_MAX: usize = 1024;
 /// How long one waits.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// Names a waiting registration: `hskey-authreq-` and 24 hex digits.
+/// Names a waiting registration or session: `hskey-authreq-` and 24 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LoginId([u8; 12]);
 
 impl LoginId {
     const PREFIX: &str = "hskey-authreq-";
+
+    pub(super) fn new(random: Random<'_>) -> Self {
+        let mut bytes = [0; 12];
+        random(&mut bytes);
+        Self(bytes)
+    }
 
     /// Reads the text form.
     pub fn parse(text: &str) -> Option<Self> {
@@ -108,9 +114,7 @@ impl Logins {
             let oldest = self.map.iter().min_by_key(|(_, login)| login.since).map(|(id, _)| *id);
             oldest.and_then(|id| self.map.remove(&id));
         }
-        let mut bytes = [0; 12];
-        random(&mut bytes);
-        let id = LoginId(bytes);
+        let id = LoginId::new(random);
         self.map.insert(id, login);
         id
     }

@@ -12,6 +12,7 @@ mod access;
 mod address;
 mod batch;
 pub mod change;
+pub mod check;
 mod key;
 pub mod login;
 pub mod name;
@@ -38,6 +39,7 @@ pub use user::NewUser;
 use address::Pool;
 use batch::InFlight;
 use change::{Change, Slot};
+use check::Checks;
 use login::Logins;
 use record::{ApiKey, ApiKeyId, AuthKey, AuthKeyId, Expiry, Node, NodeId, Soft, User, UserId};
 use write::{Meta, NextIds, PolicyText, Snapshot, Write};
@@ -137,6 +139,7 @@ pub struct Tailnet {
     pool: Pool,
     by_slot: Vec<Option<NodeId>>,
     logins: Logins,
+    checks: Checks,
     primaries: BTreeMap<Prefix, NodeId>,
     /// Nodes whose soft part is newer than what is stored.
     unsaved: BTreeSet<NodeId>,
@@ -162,6 +165,7 @@ impl Tailnet {
             pool: Pool::default(),
             by_slot: Vec::new(),
             logins: Logins::default(),
+            checks: Checks::default(),
             primaries: BTreeMap::new(),
             unsaved: BTreeSet::new(),
             saved: Duration::ZERO,
@@ -308,6 +312,9 @@ impl Tailnet {
         let old = std::mem::replace(&mut member.node, node.clone());
         self.unindex(&old);
         self.index(&node);
+        if (old.user, old.key) != (node.user, node.key) || old.tags != node.tags {
+            self.checks.forget(id);
+        }
         let identity = |n: &Node| (n.user, n.v4, n.v6);
         let same = identity(&old) == identity(&node)
             && old.tags == node.tags

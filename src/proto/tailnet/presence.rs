@@ -162,7 +162,8 @@ impl Tailnet {
         for id in self.logins.expire(now) {
             self.batch.tell(Change::Login(id));
         }
-        if let Some(when) = self.logins.next_timeout() {
+        self.expire_checks(now);
+        for when in [self.logins.next_timeout(), self.checks.next_timeout()].into_iter().flatten() {
             at(when);
         }
         if !self.unsaved.is_empty() {

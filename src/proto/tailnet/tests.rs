@@ -8,14 +8,14 @@ use crate::wire::tailcfg::{MapRequest, RegisterRequest};
 use change::Patch;
 
 /// A tailnet with a clock and numbers that look random.
-struct World {
-    tailnet: Tailnet,
-    now: Now,
+pub(super) struct World {
+    pub(super) tailnet: Tailnet,
+    pub(super) now: Now,
     seed: u64,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(Rules::default(), Snapshot::default())
     }
 
@@ -28,17 +28,17 @@ impl World {
         Self { tailnet: Tailnet::new(rules, snapshot), now, seed: 1 }
     }
 
-    fn pass(&mut self, secs: u64) {
+    pub(super) fn pass(&mut self, secs: u64) {
         self.now.uptime += Duration::from_secs(secs);
         self.now.wall = self.now.wall.after(Duration::from_secs(secs));
     }
 
-    fn user(&mut self, name: &str) -> UserId {
+    pub(super) fn user(&mut self, name: &str) -> UserId {
         let new = NewUser { name: name.into(), ..NewUser::default() };
         self.tailnet.create_user(new, self.now).unwrap()
     }
 
-    fn key(&mut self, new: NewAuthKey) -> String {
+    pub(super) fn key(&mut self, new: NewAuthKey) -> String {
         let mut seed = self.seed;
         self.seed += 1;
         let key = self.tailnet.create_auth_key(new, self.now, &mut |b| fill(b, &mut seed));
@@ -57,7 +57,7 @@ impl World {
         self.tailnet.register(machine, &request, self.now, &mut |b| fill(b, &mut seed))
     }
 
-    fn join(&mut self, machine: u8, auth: &str) -> NodeId {
+    pub(super) fn join(&mut self, machine: u8, auth: &str) -> NodeId {
         let more = format!(r#","Auth":{{"AuthKey":"{auth}"}}"#);
         match self.register(machine, machine, &more) {
             Ok(Registered::Accepted(id)) => id,
@@ -65,8 +65,13 @@ impl World {
         }
     }
 
+    pub(super) fn set_policy(&mut self, text: &str) {
+        self.tailnet.set_policy(text, self.now).unwrap();
+        self.commit();
+    }
+
     /// Commits everything, as a store would.
-    fn commit(&mut self) -> Vec<Change> {
+    pub(super) fn commit(&mut self) -> Vec<Change> {
         let batch = self.tailnet.take_batch();
         self.tailnet.settle(batch.number);
         batch.changes
@@ -90,7 +95,7 @@ fn node_key(n: u8) -> NodeKey {
     NodeKey([n; 32])
 }
 
-fn reusable(user: UserId) -> NewAuthKey {
+pub(super) fn reusable(user: UserId) -> NewAuthKey {
     NewAuthKey { user: Some(user), reusable: true, ..NewAuthKey::default() }
 }
 

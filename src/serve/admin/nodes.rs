@@ -113,19 +113,25 @@ impl Admin<'_> {
         Ok(out)
     }
 
-    /// Sessions other than registrations don't wait for anybody yet.
+    /// Lets somebody log in over SSH.
     pub(super) fn approve(&mut self, id: &str) -> Done {
         let id = login_id(id)?;
-        match self.tailnet.login(id) {
-            Some(_) => Err(Problem::invalid(
+        if self.tailnet.login(id).is_some() {
+            return Err(Problem::invalid(
                 "this is a machine that wants to join: let it in with auth register and a user",
-            )),
-            None => Err(Refusal::NoLogin(id.to_string()).into()),
+            ));
         }
+        self.tailnet.decide_check(id, true, self.now)?;
+        Ok(b"{}".to_vec())
     }
 
+    /// Refuses a machine that wants to join, or a login over SSH.
     pub(super) fn reject(&mut self, id: &str) -> Done {
-        self.tailnet.reject_login(login_id(id)?)?;
+        let id = login_id(id)?;
+        match self.tailnet.check(id) {
+            Some(_) => self.tailnet.decide_check(id, false, self.now)?,
+            None => self.tailnet.reject_login(id)?,
+        }
         Ok(b"{}".to_vec())
     }
 

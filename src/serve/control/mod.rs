@@ -9,6 +9,7 @@ mod map;
 mod register;
 mod rpc;
 mod session;
+mod ssh;
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -6,7 +6,7 @@ use gramscale_proto::wire::h2::Request;
 use gramscale_proto::wire::key::MachineKey;
 
 use super::session::{Answer, Body, Desk};
-use super::{Control, map, register};
+use super::{Control, map, register, ssh};
 
 /// Bytes of a request's body. Registrations and map requests are of 1 to 10 KB; somebody with
 /// many services and routes needs more.
@@ -39,6 +39,9 @@ pub(super) async fn answer(
             map::answer(control, desk, client, stream, &mut request.body).await
         }
         ("GET", "/machine/whoami") => reply(200, &whoami(control, client)),
+        ("GET", path) if path.starts_with(ssh::PATH) => {
+            ssh::answer(control, client, stream, &request.path).await
+        }
         ("POST", "/machine/update-health") => reply(204, ""),
         ("POST", "/machine/audit-log") => {
             let text = String::from_utf8_lossy(&request.body);
