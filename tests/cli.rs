@@ -290,6 +290,15 @@ fn policy() {
     let refused = server.run(&format!("policy set -f {bad} -o json-line"));
     assert!(!refused.ok && refused.err.starts_with("{\"error\":\"line 2, "), "{}", refused.err);
     assert!(!server.run(&format!("policy check -f {bad}")).ok);
+    let why = server.good("policy explain 100.64.0.1 100.64.0.2:22");
+    assert!(why.starts_with("allowed by ") || why.starts_with("refused: "), "{why}");
+    let why = server.json("policy why 100.64.0.1 100.64.0.2:22 --proto udp");
+    assert!(why["allowed"].is_boolean() && why["reason"].is_string(), "{why}");
+    assert_eq!(server.good("policy test"), "The policy has no tests\n");
+    let alone = [("GRAMSCALE_UNIX_SOCKET", "/nonexistent/s"), ("GRAMSCALE_CLI_TIMEOUT", "0s")];
+    let checked = run(&format!("policy check -f {good}"), &alone);
+    assert!(checked.ok && checked.out.starts_with("Policy is valid as far as"), "{}", checked.err);
+    assert!(run(&format!("policy check -f {bad}"), &alone).err.contains("line 2"));
     let absent = server.run("policy set -f /nonexistent");
     assert!(absent.err.starts_with("Error: cannot read the policy from /nonexistent: "));
     assert_eq!(server.good("policy get"), text);

@@ -81,6 +81,8 @@ const COMMANDS: &[Command] = &[
             verb("get", &["show", "view", "fetch"]),
             verb("set", &["put", "update"]),
             verb("check", &[]),
+            verb("explain", &["why"]),
+            verb("test", &[]),
         ],
     ),
     noun(

@@ -240,6 +240,8 @@ mod tests {
             "policy get",
             "policy set -f x",
             "policy check --file x",
+            "policy explain ann@ tag:web:443 --proto udp",
+            "policy test",
             #[cfg(feature = "debug")]
             "debug policy-case x",
         ] {

@@ -3,8 +3,10 @@
 use std::io::Read as _;
 
 use argh::FromArgs;
+use serde_json::Value;
 
 use super::Error;
+use super::client::escape;
 use super::dialect::object;
 use super::output;
 use super::session::{Session, text};
@@ -23,6 +25,8 @@ enum Verb {
     Get(Get),
     Set(Set),
     Check(Check),
+    Explain(Explain),
+    Test(Test),
 }
 
 /// Print the policy in force (also: show, view, fetch)
@@ -39,7 +43,7 @@ struct Set {
     file: String,
 }
 
-/// Check a policy
+/// Check a policy; without a server, all but its tests and the users it names
 #[derive(FromArgs)]
 #[argh(subcommand, name = "check")]
 struct Check {
@@ -47,6 +51,26 @@ struct Check {
     #[argh(option, short = 'f', arg_name = "file")]
     file: String,
 }
+
+/// Say which line of the policy in force allows a connection, or why none does (also: why)
+#[derive(FromArgs)]
+#[argh(subcommand, name = "explain")]
+struct Explain {
+    /// who: a node's name, or as in the policy: a user, group:, tag:, an address
+    #[argh(positional, arg_name = "src")]
+    source: String,
+    /// to what: the same, and :PORT
+    #[argh(positional, arg_name = "dst")]
+    destination: String,
+    /// the protocol, if it is not tcp
+    #[argh(option, arg_name = "protocol", default = "String::new()")]
+    proto: String,
+}
+
+/// Run the tests of the policy in force on the users and nodes there are now
+#[derive(FromArgs)]
+#[argh(subcommand, name = "test")]
+struct Test {}
 
 impl Policy {
     pub(super) fn run(self, session: &Session) -> Result<(), Error> {
@@ -62,11 +86,44 @@ impl Policy {
                 session.print(&session.put("/api/v1/policy", body)?, "Policy updated.")
             }
             Verb::Check(command) => {
-                let body = object([("policy", read(&command.file)?.into())]);
-                session.print(&session.post("/api/v1/policy/check", body)?, "Policy is valid")
+                let text = read(&command.file)?;
+                let body = object([("policy", text.as_str().into())]);
+                match session.post("/api/v1/policy/check", body) {
+                    Err(Error::Unreachable { .. }) => check_alone(session, &text),
+                    answer => session.print(&answer?, "Policy is valid"),
+                }
+            }
+            Verb::Explain(command) => {
+                let answer = session.get(&format!(
+                    "/api/v1/policy/explain?src={}&dst={}&proto={}",
+                    escape(&command.source),
+                    escape(&command.destination),
+                    escape(&command.proto)
+                ))?;
+                let line = Some(text(&answer, "text")).filter(|line| !line.is_empty());
+                let line = line.map(|line| format!("\n{line}")).unwrap_or_default();
+                session.print_own(&answer, &format!("{}{line}", text(&answer, "reason")))
+            }
+            Verb::Test(_) => {
+                let answer = session.post("/api/v1/policy/test", Value::Null)?;
+                let count = answer.get("tests").and_then(Value::as_u64).unwrap_or_default();
+                let passed = match count {
+                    0 => "The policy has no tests".to_owned(),
+                    1 => "The test passed".to_owned(),
+                    _ => format!("All {count} tests passed"),
+                };
+                session.print_own(&answer, &passed)
             }
         }
     }
+}
+
+/// Checks what can be checked where no server runs.
+fn check_alone(session: &Session, text: &str) -> Result<(), Error> {
+    gramscale_proto::policy::Policy::parse(text).map_err(|e| Error::Local(e.to_string()))?;
+    let told = "Policy is valid as far as can be told without a server: its tests and the users \
+                it names are not looked at";
+    session.print(&object([]), told)
 }
 
 fn read(path: &str) -> Result<String, Error> {

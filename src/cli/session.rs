@@ -56,6 +56,11 @@ impl Session {
         output::print(&self.format.render(&released(value), human))
     }
 
+    /// The same for what headscale has not, which is printed as it is.
+    pub(super) fn print_own(&self, value: &Value, human: &str) -> Result<(), Error> {
+        output::print(&self.format.render(value, human))
+    }
+
     /// Asks whether to go on, unless `--force` was given. `what` completes "This will ...".
     pub(super) fn confirm(&self, what: &str) -> Result<bool, Error> {
         if self.force {

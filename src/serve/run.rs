@@ -205,7 +205,7 @@ impl Server {
         *self.admin_allow.borrow_mut() = options.admin_allow.clone();
         self.state.update(|tailnet, _| tailnet.set_rules(options.rules.clone()));
         if let PolicySource::File(Some(path)) = &options.policy {
-            match load_policy(&self.state, path).await {
+            match load_policy(&self.state, path, Tailnet::reload_policy).await {
                 Ok(()) => log::info!("the policy of {} is in force", path.display()),
                 Err(error) => log::error!("the policy stays as it was: {error}"),
             }
@@ -273,7 +273,9 @@ async fn tailnet(
     let state = State::new(tailnet, netmap, store, options.clock);
     match &options.policy {
         PolicySource::File(None) => state.set_policy_file("", String::new()),
-        PolicySource::File(Some(path)) => load_policy(&state, path).await?,
+        PolicySource::File(Some(path)) => {
+            load_policy(&state, path, Tailnet::load_policy).await?;
+        }
         PolicySource::Database => {
             let Some(policy) = stored_policy else { return Ok(state) };
             let restored = state.execute(|tailnet, _| tailnet.restore_policy(&policy)).await;
@@ -286,12 +288,21 @@ async fn tailnet(
             }
         }
     }
+    // Not an error: what it tests, the tailnet, may have changed since it was put in force.
+    if let Err(failed) = state.read(Tailnet::test_policy) {
+        log::warn!("the policy is in force, but does not do what it expects of itself: {failed}");
+    }
     Ok(state)
 }
 
-async fn load_policy(state: &Rc<State>, path: &Path) -> Result<(), StartError> {
+/// Puts the policy of a file in force by the command `how`.
+async fn load_policy(
+    state: &Rc<State>,
+    path: &Path,
+    how: fn(&mut Tailnet, &str) -> Result<(), Refusal>,
+) -> Result<(), StartError> {
     let text = std::fs::read_to_string(path).map_err(|e| StartError::PolicyFile(path.into(), e))?;
-    let loaded = state.execute(|tailnet, _| tailnet.load_policy(&text)).await;
+    let loaded = state.execute(|tailnet, _| how(tailnet, &text)).await;
     loaded.map_err(|failure| match failure {
         Failure::Refused(refusal) => StartError::Policy(path.into(), refusal),
         Failure::Store(error) => StartError::Store(error),

@@ -126,6 +126,16 @@ impl Policy {
         Ok(policy)
     }
 
+    /// How many tests it has, those of SSH logins among them.
+    pub fn test_count(&self) -> usize {
+        self.trials.len() + self.ssh_trials.len()
+    }
+
+    /// Whether it gives an address this name.
+    pub fn defines_host(&self, name: &str) -> bool {
+        self.names.hosts.iter().any(|(known, _)| known == name)
+    }
+
     /// Whether the tag is one that nodes can have.
     pub fn defines_tag(&self, tag: &str) -> bool {
         self.names.tags.iter().any(|known| known == tag)

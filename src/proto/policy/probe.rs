@@ -33,6 +33,14 @@ pub enum Explanation {
 }
 
 impl Explanation {
+    /// The rule that decides, if there is one.
+    pub fn rule(&self) -> Option<Origin> {
+        match self {
+            Self::Allowed(origin) | Self::NoPort(origin) => Some(*origin),
+            _ => None,
+        }
+    }
+
     /// Whether the connection may be.
     pub fn is_allowed(&self) -> bool {
         matches!(self, Self::NoPolicy | Self::Allowed(_))

@@ -7,7 +7,7 @@ use super::change::Change;
 use super::record::{NodeId, UserId};
 use super::write::{PolicyText, Write};
 use super::{Member, Now, Refusal, Tailnet};
-use crate::policy::{Compiled, Filter, Person, Policy, Standing, Subject};
+use crate::policy::{Compiled, Explanation, Filter, Person, Policy, Standing, Subject, split_port};
 use crate::wire::prefix::Prefix;
 
 /// A policy that is being stored.
@@ -34,10 +34,17 @@ impl Tailnet {
         self.plan_policy(compiled, Some(policy.clone()))
     }
 
-    /// Puts the policy of a file in force; what is stored is its business.
+    /// Puts the policy of a file in force, though its own tests may fail; what is stored is its
+    /// business.
     pub fn load_policy(&mut self, text: &str) -> Result<(), Refusal> {
         let compiled = self.compile(text)?;
         self.plan_policy(compiled, None)
+    }
+
+    /// The same, unless its tests fail.
+    pub fn reload_policy(&mut self, text: &str) -> Result<(), Refusal> {
+        self.check_policy(text)?;
+        self.load_policy(text)
     }
 
     /// Nothing is allowed from now on, as when a stored policy can no longer be read.
@@ -48,6 +55,37 @@ impl Tailnet {
     /// Whether a policy could be put in force, its own tests included.
     pub fn check_policy(&self, text: &str) -> Result<(), Refusal> {
         self.compile(text)?.test().map_err(Refusal::Policy)
+    }
+
+    /// Runs the tests of the policy in force on the users and nodes there are now; how many tests
+    /// it has.
+    pub fn test_policy(&self) -> Result<usize, Refusal> {
+        self.access.test().map_err(Refusal::Policy)?;
+        Ok(self.access.policy().test_count())
+    }
+
+    /// What the policy in force says about a connection from `source` to `destination`, which may
+    /// end in `:PORT`. Both are written as in the policy, or are names of nodes.
+    ///
+    /// The error says what is wrong with the question.
+    pub fn explain_policy(
+        &self,
+        source: &str,
+        destination: &str,
+        protocol: &str,
+    ) -> Result<Explanation, String> {
+        let (destination, port) = split_port(destination);
+        self.access.explain(&self.named(source), &self.named(destination), port, protocol)
+    }
+
+    /// The address of the node of that name; any other text as it is.
+    fn named(&self, text: &str) -> String {
+        let node = self.nodes.values().map(|member| &member.node).find(|node| node.name == text);
+        let address = node.and_then(|node| node.addresses().next());
+        match address.filter(|_| !self.access.policy().defines_host(text)) {
+            Some(address) => address.to_string(),
+            None => text.to_owned(),
+        }
     }
 
     /// The policy that is stored.

@@ -172,6 +172,9 @@ impl Admin<'_> {
             (["policy"], "PUT") => self.set_policy(&body()?),
             (["policy"], _) => not_by(call, "GET or PUT"),
             (["policy", "check"], "POST") => self.check_policy(&body()?),
+            (["policy", "explain"], "GET") => self.explain_policy(call.head),
+            (["policy", "explain"], _) => not_by(call, "GET"),
+            (["policy", "test"], "POST") => self.test_policy(),
             (["status"], "GET") => Ok(self.status()),
             (["status"], _) => not_by(call, "GET"),
             (["health"], "GET") => Ok(format!("{{\"databaseConnectivity\":{}}}", self.well).into()),
@@ -179,7 +182,7 @@ impl Admin<'_> {
             (
                 ["preauthkey", "expire"]
                 | ["auth", "register" | "approve" | "reject"]
-                | ["policy", "check"],
+                | ["policy", "check" | "test"],
                 _,
             ) => not_by(call, "POST"),
             _ => nothing_at(call),

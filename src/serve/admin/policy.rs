@@ -1,9 +1,10 @@
 //! `/api/v1/policy`.
 
 use gramscale_proto::tailnet::write::PolicyText;
+use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::json::Json;
 
-use super::input::Body;
+use super::input::{Body, query};
 use super::problem::Problem;
 use super::{Admin, Done};
 
@@ -56,6 +57,42 @@ impl Admin<'_> {
     pub(super) fn check_policy(&self, body: &Body) -> Done {
         self.tailnet.check_policy(&body.text("policy")?)?;
         Ok(b"{}".to_vec())
+    }
+
+    /// Runs the tests of the policy in force.
+    pub(super) fn test_policy(&self) -> Done {
+        let count = self.tailnet.test_policy()?;
+        Ok(format!("{{\"tests\":{count}}}").into_bytes())
+    }
+
+    /// Which rule allows a connection, or why none does.
+    pub(super) fn explain_policy(&self, head: &Head) -> Done {
+        let given = |name| query(head, name).unwrap_or_default();
+        let (source, destination) = (given("src"), given("dst"));
+        if source.is_empty() || destination.is_empty() {
+            return Err(Problem::invalid("name both ends: explain?src=ann@&dst=tag:web:443"));
+        }
+        let answer = self.tailnet.explain_policy(&source, &destination, &given("proto"));
+        let answer = answer.map_err(Problem::invalid)?;
+        let mut out = Vec::new();
+        let mut json = Json::new(&mut out);
+        json.open('{').key("allowed").bool(answer.is_allowed());
+        json.key("reason").string(&answer.to_string());
+        if let Some(rule) = answer.rule().filter(|rule| rule.line > 0) {
+            json.key("line").int(rule.line.into());
+            json.key("text").string(self.policy_line(rule.line));
+        }
+        json.close('}');
+        Ok(out)
+    }
+
+    /// A line of the policy in force, from 1.
+    fn policy_line(&self, line: u32) -> &str {
+        let text = match self.policy {
+            PolicySource::File { text, .. } => text,
+            PolicySource::Store => self.tailnet.policy().map_or("", |policy| &policy.text),
+        };
+        text.lines().nth(line as usize - 1).unwrap_or_default().trim()
     }
 }
 

@@ -330,6 +330,55 @@ fn logins() {
 }
 
 #[test]
+fn policy_is_explained() {
+    let mut world = World::new();
+    let ask =
+        |world: &mut World, query: &str| world.call(&format!("GET policy/explain?{query}"), "");
+    let open = json(r#"{"allowed":true,"reason":"allowed: there is no policy"}"#);
+    assert_eq!(ask(&mut world, "src=ann@&dst=ann@:22"), (200, open));
+    world.join(5);
+    world.join(6);
+    let text =
+        "{\"acls\":[\n{\"action\":\"accept\",\"src\":[\"ann@\"],\"dst\":[\"100.64.0.2:22\"]}],
+        \"tests\":[{\"src\":\"ann@\",\"accept\":[\"100.64.0.2:22\"]}]}";
+    let body = serde_json::json!({ "policy": text }).to_string();
+    assert_eq!(world.call("PUT policy", &body).0, 200);
+    let rule = r#"{"action":"accept","src":["ann@"],"dst":["100.64.0.2:22"]}],"#;
+    let allowed = serde_json::json!({
+        "allowed": true, "reason": "allowed by acls[0] (line 2)", "line": 2, "text": rule,
+    });
+    for query in ["src=ann@&dst=host6:22", "src=host5&dst=100.64.0.2:22", "src=host5&dst=host6"] {
+        assert_eq!(ask(&mut world, query), (200, allowed.clone()), "{query}");
+    }
+    for (query, why) in [
+        ("src=host5&dst=host6:23", "acls[0] (line 2) has this source and destination"),
+        ("src=host5&dst=host6:22&proto=gre", "but not this port or protocol"),
+        ("src=host6&dst=host5:22", "no rule with this source has this destination"),
+        ("src=10.0.0.1&dst=host5:22", "no rule has this source"),
+    ] {
+        let (status, answer) = ask(&mut world, query);
+        assert_eq!((status, &answer["allowed"]), (200, &Value::Bool(false)), "{query}");
+        assert!(answer["reason"].as_str().expect("text").contains(why), "{query}: {answer}");
+    }
+    refused(
+        &mut world,
+        &[
+            ("GET policy/explain?src=ann@", "", 400, "name both ends"),
+            ("GET policy/explain?src=tag:x&dst=host5", "", 400, "tag not found"),
+            ("GET policy/explain?src=host5&dst=host6&proto=x", "", 400, "unknown protocol"),
+            ("POST policy/explain", "", 405, "GET"),
+            ("GET policy/test", "", 405, "POST"),
+        ],
+    );
+    assert_eq!(world.call("POST policy/test", ""), (200, json(r#"{"tests":1}"#)));
+    // What the tests are about goes away.
+    assert_eq!(world.call("DELETE node/1", "").0, 200);
+    assert_eq!(world.call("DELETE node/2", "").0, 200);
+    assert_eq!(world.call("DELETE user/1", "").0, 200);
+    refused(&mut world, &[("POST policy/test", "", 400, "line 3: ann@ -> 100.64.0.2:22")]);
+}
+
+#[test]
 fn policy() {
     let mut world = World::new();
     refused(&mut world, &[("GET policy", "", 404, "no policy is set")]);
