@@ -144,6 +144,10 @@ fn a_file_is_read_again_unless_it_is_bad() {
     server.until("the new policy", |server| server.run(QUESTION).1.starts_with("refused"));
     let (good, text) = server.run("policy test");
     assert!(good && text == "The policy has no tests\n", "{text}");
+    server.policy("# as it was written once\nacls:\n  - action: accept\n    src: [100.64.0.1]\n    dst: ['100.64.0.2:22']\n");
+    server.hang_up();
+    let by = "allowed by acls[0] (line 3)";
+    server.until("the policy in YAML", |server| server.run(QUESTION).1.starts_with(by));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use gramscale_proto::wire::prefix::Prefix;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let policy = match Policy::parse(text) {
+    let policy = match Policy::parse_any(text) {
         Ok(policy) => policy,
         Err(error) => {
             assert!(!error.message.is_empty());

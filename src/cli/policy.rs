@@ -120,7 +120,9 @@ impl Policy {
 
 /// Checks what can be checked where no server runs.
 fn check_alone(session: &Session, text: &str) -> Result<(), Error> {
-    gramscale_proto::policy::Policy::parse(text).map_err(|e| Error::Local(e.to_string()))?;
+    use gramscale_proto::policy::Policy;
+    let read = if cfg!(feature = "yaml") { Policy::parse_any } else { Policy::parse };
+    read(text).map_err(|e| Error::Local(e.to_string()))?;
     let told = "Policy is valid as far as can be told without a server: its tests and the users \
                 it names are not looked at";
     session.print(&object([]), told)

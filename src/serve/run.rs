@@ -268,7 +268,10 @@ async fn tailnet(
     snapshot: Snapshot,
 ) -> Result<Rc<State>, StartError> {
     let stored_policy = snapshot.policy.clone();
-    let tailnet = Tailnet::new(options.rules.clone(), snapshot);
+    let mut tailnet = Tailnet::new(options.rules.clone(), snapshot);
+    if cfg!(feature = "yaml") {
+        tailnet.read_yaml_policies();
+    }
     let netmap = Netmap::new(options.maps.clone());
     let state = State::new(tailnet, netmap, store, options.clock);
     match &options.policy {

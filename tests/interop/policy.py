@@ -34,6 +34,7 @@ def run(report, lab):
     report.check("narrow: one port for one tag, at once", narrow, lab, server, reader, page, stranger)
     report.check("a broken policy is refused and the old one stays", broken, lab, server, reader, page)
     report.check("wide again: what was hidden is back", again, lab, server, reader, page, stranger)
+    report.check("a node without IPv4: neither it nor its peers know the address", lean, lab, server, reader, page)
 
 
 def put(lab, server, policy):
@@ -68,6 +69,9 @@ def narrow(lab, server, reader, page, stranger):
     expect(reaches(reader, page, OPEN), "the open port is closed")
     expect(not reaches(reader, page, CLOSED), "the closed port is open")
     expect(not reaches(page, reader, OPEN), "the way back is open")
+    for port, start in ((OPEN, "allowed by acls[0] (line 1)"), (CLOSED, "refused: acls[0] (line 1)")):
+        why = server.cli("policy", "explain", reader.name, f"{page.name}:{port}")
+        expect(why.startswith(start), why)
 
 
 def broken(lab, server, reader, page):
@@ -86,3 +90,19 @@ def broken(lab, server, reader, page):
 def again(lab, server, reader, page, stranger):
     put(lab, server, WIDE)
     wide(reader, page, stranger)
+
+
+def lean(lab, server, reader, page):
+    def families(addresses):
+        return {":" in address for address in addresses}
+
+    def known():
+        return [families(page.addresses()), families(reader.peers()[page.name]["TailscaleIPs"]),
+                families(page.peers()[reader.name]["TailscaleIPs"])]
+
+    expect(known() == [{True, False}] * 3, known())
+    put(lab, server, {**WIDE, "nodeAttrs": [{"target": ["tag:web"], "attr": ["disable-ipv4"]}]})
+    wait("IPv4 to be gone", 10, lambda: known() == [{True}] * 3)
+    expect(reaches(reader, page, OPEN), "no TCP over IPv6")
+    put(lab, server, WIDE)
+    wait("IPv4 to be back", 10, lambda: known() == [{True, False}] * 3)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::wire::http1::encode;
 use crate::wire::json::Json;
 
 /// The DNS settings of a tailnet.
@@ -34,25 +35,93 @@ pub struct Record {
     pub value: String,
 }
 
+/// Where NextDNS answers; behind it stands a profile.
+const NEXTDNS: &str = "https://dns.nextdns.io/";
+
+/// Attributes of nodes about it: a profile to use, and not to say which device asks.
+const ATTRIBUTE: &str = "nextdns:";
+const NO_DEVICE_INFO: &str = "no-device-info";
+
+/// The longest name of a profile.
+const PROFILE_MAX: usize = 64;
+
+/// What NextDNS is told by one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NextDns<'a> {
+    /// The profile in place of the configured one.
+    profile: Option<&'a str>,
+    /// Which device asks.
+    device: Option<Device<'a>>,
+}
+
+/// A device as NextDNS lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Device<'a> {
+    pub(super) address: Option<std::net::IpAddr>,
+    pub(super) os: &'a str,
+    pub(super) name: &'a str,
+}
+
+impl<'a> NextDns<'a> {
+    /// By the attributes of a node, in their order: the first profile holds.
+    pub(super) fn new(attributes: impl Iterator<Item = &'a str>, device: Device<'a>) -> Self {
+        let mut own = Self { profile: None, device: Some(device) };
+        for value in attributes.filter_map(|name| name.strip_prefix(ATTRIBUTE)) {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            if value == NO_DEVICE_INFO {
+                own.device = None;
+            } else if (1..=PROFILE_MAX).contains(&value.len()) && value.bytes().all(plain) {
+                own.profile = own.profile.or(Some(value));
+            }
+        }
+        own
+    }
+
+    /// The address of a resolver for this node.
+    fn resolver(&self, server: &str) -> Option<String> {
+        let configured = server.strip_prefix(NEXTDNS)?;
+        let mut url = format!("{NEXTDNS}{}", self.profile.unwrap_or(configured));
+        if let Some(device) = &self.device {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            if let Some(address) = device.address {
+                url.push_str("device_ip=");
+                encode(&address.to_string(), &mut url);
+                url.push('&');
+            }
+            url.push_str("device_model=");
+            encode(device.os, &mut url);
+            url.push_str("&device_name=");
+            encode(device.name, &mut url);
+        }
+        Some(url)
+    }
+}
+
 impl Dns {
-    /// Writes the `DNSConfig` as JSON to the end of `out`.
+    /// Writes the `DNSConfig` as JSON to the end of `out`, as it is for all nodes.
     pub fn render(&self, out: &mut Vec<u8>) {
-        self.write(&mut Json::new(out));
+        self.write(&mut Json::new(out), None);
+    }
+
+    /// Whether what it says depends on the node.
+    pub(super) fn is_personal(&self) -> bool {
+        let mut servers = self.nameservers.iter().chain(self.split.values().flatten());
+        servers.any(|server| server.starts_with(NEXTDNS))
     }
 
     /// Writes the `DNSConfig`.
-    pub(super) fn write(&self, json: &mut Json<'_>) {
+    pub(super) fn write(&self, json: &mut Json<'_>, own: Option<&NextDns<'_>>) {
         json.open('{');
         if !self.nameservers.is_empty() {
             json.key(if self.override_local { "Resolvers" } else { "FallbackResolvers" });
-            resolvers(json, &self.nameservers);
+            resolvers(json, &self.nameservers, own);
         }
         if !self.split.is_empty() {
             json.key("Routes").open('{');
             for (suffix, servers) in &self.split {
                 json.text(suffix);
                 json.colon();
-                resolvers(json, servers);
+                resolvers(json, servers, own);
             }
             json.close('}');
         }
@@ -75,10 +144,11 @@ impl Dns {
     }
 }
 
-fn resolvers(json: &mut Json<'_>, servers: &[String]) {
+fn resolvers(json: &mut Json<'_>, servers: &[String], own: Option<&NextDns<'_>>) {
     json.open('[');
     for server in servers {
-        json.open('{').key("Addr").text(server).close('}');
+        let personal = own.and_then(|own| own.resolver(server));
+        json.open('{').key("Addr").text(personal.as_deref().unwrap_or(server)).close('}');
     }
     json.close(']');
 }
@@ -89,8 +159,39 @@ mod tests {
 
     fn text(dns: &Dns) -> String {
         let mut out = Vec::new();
-        dns.write(&mut Json::new(&mut out));
+        dns.render(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn nextdns() {
+        let address = "100.64.0.1".parse().ok();
+        let device = Device { address, os: "linux", name: "a b" };
+        let own = |names: &[&'static str], server| {
+            NextDns::new(names.iter().copied(), device).resolver(server)
+        };
+        let info = "device_ip=100.64.0.1&device_model=linux&device_name=a%20b";
+        for (names, server, url) in [
+            (&[][..], "https://dns.nextdns.io/abc", format!("{NEXTDNS}abc?{info}")),
+            (
+                &["nextdns:x1", "nextdns:y2"],
+                "https://dns.nextdns.io/abc",
+                format!("{NEXTDNS}x1?{info}"),
+            ),
+            (
+                &["nextdns:no-device-info", "nextdns:y2"],
+                "https://dns.nextdns.io/abc",
+                format!("{NEXTDNS}y2"),
+            ),
+            (&["nextdns:/../"], "https://dns.nextdns.io/abc", format!("{NEXTDNS}abc?{info}")),
+        ] {
+            assert_eq!(own(names, server), Some(url), "{names:?}");
+        }
+        assert_eq!(own(&["nextdns:x1"], "https://dns.google/dns-query"), None);
+        let mut dns = Dns { nameservers: vec!["1.1.1.1".into()], ..Dns::default() };
+        assert!(!dns.is_personal());
+        dns.split.insert("x".into(), vec!["https://dns.nextdns.io/abc".into()]);
+        assert!(dns.is_personal());
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod dns;
 mod node;
 mod view;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -20,6 +21,7 @@ pub use dns::{Dns, Record};
 pub use view::View;
 
 use bits::Slots;
+use dns::{Device, NextDns};
 use node::{Form, Whom};
 
 use crate::policy::Filter;
@@ -120,7 +122,7 @@ impl Netmap {
     /// Replaces the settings; whether the DNS part changed, which viewers must then be told.
     pub fn set_settings(&mut self, settings: Settings) -> bool {
         let mut dns = Vec::new();
-        settings.dns.write(&mut Json::new(&mut dns));
+        settings.dns.render(&mut dns);
         let changed = dns != self.dns;
         self.dns = dns;
         self.settings = settings;
@@ -152,7 +154,12 @@ impl Netmap {
                 }
             }
             Change::NodeGone { slot, .. } => self.forget_slot(*slot),
-            Change::Policy | Change::User(_) => self.shared.clear(),
+            Change::Policy => {
+                // What peers are told of a node may depend on its attributes.
+                self.chunks.clear();
+                self.shared.clear();
+            }
+            Change::User(_) => self.shared.clear(),
             Change::Access(_) | Change::Filter(_) | Change::Login(_) => {}
         }
     }
@@ -210,7 +217,9 @@ impl Netmap {
         let (ssh, caps) = self.rights(tailnet, view.viewer);
         self.own_node(&mut json, tailnet, member, view.form(), &caps);
         json.key("DERPMap").raw(self.derp_map(view.version));
-        json.key("DNSConfig").raw(&self.dns);
+        let dns = self.dns_of(tailnet, member);
+        json.key("DNSConfig").raw(&dns);
+        view.dns = digest(&dns);
         json.key("Domain").text(&self.settings.dns.base_domain);
         json.key("CollectServices").bool(false);
         let filter = tailnet.packet_filter(view.viewer);
@@ -267,7 +276,7 @@ impl Netmap {
         let key = (chunk, view.form(), view.encoding);
         let mut members = Slots::default();
         let mut count = 0_u32;
-        let mut shared = true;
+        let mut shared = !tailnet.hides_v4(view.viewer, view.viewer);
         for slot in (chunk * CHUNK..(chunk + 1) * CHUNK).map(Slot) {
             let Some(member) = tailnet.at_slot(slot) else { continue };
             let Some(shown) = tailnet.shown(member.node.id) else { continue };
@@ -279,7 +288,7 @@ impl Netmap {
             shared &= tailnet.is_open() || member.routes().next().is_none();
             members.add(slot);
             count += 1;
-            view.known.add(slot);
+            view.know(tailnet, member);
             users.push(owner(member));
         }
         if count == 0 {
@@ -356,6 +365,20 @@ impl Netmap {
         out
     }
 
+    /// The `DNSConfig` of a node: the same for all, unless a nameserver wants to know who asks.
+    fn dns_of(&self, tailnet: &Tailnet, member: &Member) -> Cow<'_, [u8]> {
+        if !self.settings.dns.is_personal() {
+            return Cow::Borrowed(&self.dns);
+        }
+        let (node, attributes) = (&member.node, tailnet.attributes(member.node.id));
+        let os = member.soft.host.os.as_str();
+        let device = Device { address: node.addresses().next(), os, name: &node.hostname };
+        let own = NextDns::new(attributes.keys().copied(), device);
+        let mut out = Vec::new();
+        self.settings.dns.write(&mut Json::new(&mut out), Some(&own));
+        Cow::Owned(out)
+    }
+
     fn derp_map(&self, version: u16) -> &[u8] {
         let form = self.derp_maps.iter().rfind(|(from, _)| *from <= version);
         form.map_or(b"{\"Regions\":{}}", |(_, text)| text)
@@ -368,10 +391,13 @@ impl Netmap {
             if news.is_empty() {
                 return None;
             }
-            // What of a router's routes a viewer may use is for the policy to say.
-            let routes =
-                |slot: &Slot| tailnet.at_slot(*slot).is_some_and(|m| m.routes().next().is_some());
-            if tailnet.is_open() || !news.upserts.iter().any(routes) {
+            // What of a router's routes a viewer may use is for the policy to say, and whether
+            // it is told of IPv4.
+            let differs = |slot: &Slot| {
+                let routes = tailnet.at_slot(*slot).is_some_and(|m| m.routes().next().is_some());
+                routes || tailnet.hides_v4(view.viewer, view.viewer)
+            };
+            if tailnet.is_open() || !news.upserts.iter().any(differs) {
                 return Some(vec![self.shared(news, view, tailnet)]);
             }
         }
@@ -441,8 +467,15 @@ impl Netmap {
         if pending.derp {
             json.key("DERPMap").raw(self.derp_map(view.version));
         }
-        if pending.dns {
-            json.key("DNSConfig").raw(&self.dns);
+        let personal = self.settings.dns.is_personal() && (pending.own || pending.policy);
+        if (pending.dns || personal)
+            && let Some(member) = tailnet.node(view.viewer)
+        {
+            let dns = self.dns_of(tailnet, member);
+            if pending.dns || digest(&dns) != view.dns {
+                json.key("DNSConfig").raw(&dns);
+                view.dns = digest(&dns);
+            }
         }
     }
 
@@ -498,7 +531,11 @@ fn news(view: &mut View, tailnet: &Tailnet, pending: &view::Pending) -> News {
     if pending.policy {
         for member in tailnet.nodes() {
             // What a viewer may see of a router depends on the policy as well.
-            if !view.known.has(member.slot) || member.routes().next().is_some() {
+            let without_v4 = tailnet.hides_v4(viewer, member.node.id);
+            if !view.known.has(member.slot)
+                || member.routes().next().is_some()
+                || without_v4 != view.without_v4.has(member.slot)
+            {
                 changed.add(member.slot);
             }
         }
@@ -509,7 +546,7 @@ fn news(view: &mut View, tailnet: &Tailnet, pending: &view::Pending) -> News {
     for slot in changed.iter() {
         let Some(member) = tailnet.at_slot(slot) else { continue };
         if sees(member) {
-            view.known.add(slot);
+            view.know(tailnet, member);
             upserts.push(slot);
         } else if view.known.take(slot) {
             removed.push(member.node.id);

@@ -60,8 +60,13 @@ pub(super) fn write(
     if !soft.disco.is_zero() {
         json.key("DiscoKey").display(&soft.disco);
     }
+    let without_v4 = match whom {
+        Whom::Itself { .. } => tailnet.hides_v4(node.id, node.id),
+        Whom::Peer(viewer) => tailnet.hides_v4(*viewer, node.id),
+    };
+    let addresses = || node.addresses().filter(|addr| addr.is_ipv6() || !without_v4);
     json.key("Addresses").open('[');
-    node.addresses().for_each(|addr| _ = json.display(&Prefix::single(addr)));
+    addresses().for_each(|addr| _ = json.display(&Prefix::single(addr)));
     json.close(']');
     let mut routes: Vec<Prefix> = match whom {
         Whom::Itself { .. } => {
@@ -77,7 +82,7 @@ pub(super) fn write(
     let primary: Vec<Prefix> = routes.iter().copied().filter(|route| !route.is_exit()).collect();
     if form < Form::Current || !routes.is_empty() {
         json.key("AllowedIPs").open('[');
-        node.addresses().for_each(|addr| _ = json.display(&Prefix::single(addr)));
+        addresses().for_each(|addr| _ = json.display(&Prefix::single(addr)));
         routes.iter().for_each(|route| _ = json.display(route));
         json.close(']');
     }

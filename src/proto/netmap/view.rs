@@ -6,9 +6,9 @@ use super::Encoding;
 use super::bits::Slots;
 use super::node::Form;
 use crate::policy::Filter;
-use crate::tailnet::Tailnet;
 use crate::tailnet::change::{Change, Patch, Slot};
 use crate::tailnet::record::{NodeId, UserId};
+use crate::tailnet::{Member, Tailnet};
 use crate::wire::key::NodeKey;
 
 /// One map stream of one node.
@@ -23,9 +23,13 @@ pub struct View {
     pub(super) gone: bool,
     pub(super) ended: bool,
     pub(super) known: Slots,
+    /// Those of them whose IPv4 address was kept from it.
+    pub(super) without_v4: Slots,
     pub(super) pending: Pending,
     /// Digests of the SSH policy and of the capabilities that it was told.
     pub(super) rights: (u64, u64),
+    /// Digest of the DNS settings that it was told.
+    pub(super) dns: u64,
     /// The packet filter that it was told.
     pub(super) filter: Option<Rc<Filter>>,
 }
@@ -56,8 +60,10 @@ impl View {
             gone: false,
             ended: false,
             known: Slots::default(),
+            without_v4: Slots::default(),
             pending: Pending::default(),
             rights: (0, 0),
+            dns: 0,
             filter: None,
         }
     }
@@ -146,6 +152,16 @@ impl View {
     /// Whether there is anything to tell.
     pub fn has_news(&self) -> bool {
         !self.ended && (self.gone || !self.sent || !self.pending.is_empty())
+    }
+
+    /// Notes that it is told of a peer.
+    pub(super) fn know(&mut self, tailnet: &Tailnet, peer: &Member) {
+        self.known.add(peer.slot);
+        if tailnet.hides_v4(self.viewer, peer.node.id) {
+            self.without_v4.add(peer.slot);
+        } else {
+            self.without_v4.take(peer.slot);
+        }
     }
 
     pub(super) fn form(&self) -> Form {

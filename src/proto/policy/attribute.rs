@@ -11,6 +11,7 @@ use super::alias::{self, Names, Role};
 use super::compiled::Compiled;
 use super::document::Table;
 use super::error::Fault;
+use super::range;
 use super::subject::Subject;
 use super::walk::At;
 
@@ -79,8 +80,10 @@ impl Grant {
         if let Some(list) = at.member("ipPool")? {
             for at in list.items()? {
                 let text = at.text()?;
-                let prefix = alias::prefix(text).ok_or_else(|| {
-                    at.fault(format!("\"{text}\" is no prefix; such as 100.81.0.0/16 is expected"))
+                let prefix = alias::prefix(text).filter(range::in_cgnat).ok_or_else(|| {
+                    at.fault(format!(
+                        "\"{text}\" is no prefix of 100.64.0.0/10; such as 100.81.0.0/16 is expected"
+                    ))
                 })?;
                 grant.pool.push(prefix);
             }
@@ -131,7 +134,7 @@ impl Compiled {
         self.has_attribute(id, DISABLE_IPV4) && !Part::Ipv4.is_off()
     }
 
-    /// Where new addresses of a node come from, if the policy has a pool for it.
+    /// Where new IPv4 addresses of a node come from, if the policy has a pool for it.
     pub fn pool(&self, subject: &Subject<'_>) -> &[Prefix] {
         let aliases = self.aliases_of(subject);
         let pools = self.policy.attributes.iter().filter(|grant| !grant.pool.is_empty());

@@ -7,7 +7,6 @@
 pub mod ablation;
 mod alias;
 mod attribute;
-mod beyond;
 mod bits;
 mod compiled;
 mod document;
@@ -23,6 +22,7 @@ mod subject;
 mod tag;
 mod trial;
 mod walk;
+mod yaml;
 
 pub use compiled::{Compiled, RouteUse};
 pub use document::{MAX_TEXT, Policy};

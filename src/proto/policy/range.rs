@@ -9,6 +9,12 @@ use crate::wire::prefix::Prefix;
 pub(super) const TAILNET: [&str; 3] =
     ["100.64.0.0-100.115.91.255", "100.115.94.0-100.127.255.255", "fd7a:115c:a1e0::/48"];
 
+/// Whether a prefix lies in 100.64.0.0/10, where the IPv4 addresses of nodes are.
+pub(super) fn in_cgnat(prefix: &Prefix) -> bool {
+    let all = Prefix::new(IpAddr::V4(Ipv4Addr::new(100, 64, 0, 0)), 10);
+    all.is_some_and(|all| all.covers(prefix))
+}
+
 /// Whether an address lies in [`TAILNET`].
 pub(super) fn in_tailnet(address: IpAddr) -> bool {
     match address {

@@ -17,7 +17,15 @@ pub(super) struct NewPolicy {
     text: Option<PolicyText>,
 }
 
+/// Reads a policy.
+pub(super) type ReadPolicy = fn(&str) -> Result<Policy, crate::policy::Error>;
+
 impl Tailnet {
+    /// Policies may be written in the older YAML form, too.
+    pub fn read_yaml_policies(&mut self) {
+        self.read_policy = Policy::parse_any;
+    }
+
     /// Puts a policy in force and stores it.
     pub fn set_policy(&mut self, text: &str, now: Now) -> Result<(), Refusal> {
         let text = PolicyText { text: text.to_owned(), at: now.wall };
@@ -121,9 +129,20 @@ impl Tailnet {
         self.access.attributes(node.0)
     }
 
+    /// Whether a viewer, which may be the node itself, is not told of a node's IPv4 address.
+    pub fn hides_v4(&self, viewer: NodeId, node: NodeId) -> bool {
+        [viewer, node].iter().any(|id| self.access.disables_ipv4(id.0))
+    }
+
     /// What may come in at a node.
     pub fn packet_filter(&self, node: NodeId) -> Rc<Filter> {
         self.access.filter(node.0)
+    }
+
+    /// The policy's address pool for a node of this owner.
+    pub(super) fn pool_of(&self, user: Option<UserId>, tags: &[String]) -> &[Prefix] {
+        let (user, v4, v6) = (user.map(|user| user.0), None, None);
+        self.access.pool(&Subject { id: 0, user, tags, v4, v6, routes: &[] })
     }
 
     /// Whether a user may bring in nodes with this tag.
@@ -212,10 +231,7 @@ impl Tailnet {
 
     /// A policy, applied to the users and nodes there are.
     fn compile(&self, text: &str) -> Result<Compiled, Refusal> {
-        let policy = Policy::parse(text).map_err(Refusal::Policy)?;
-        if let Some(what) = policy.beyond_server() {
-            return Err(Refusal::PolicyBeyond(what));
-        }
+        let policy = (self.read_policy)(text).map_err(Refusal::Policy)?;
         let people = people(self.users.values());
         let mut compiled = Compiled::new(Rc::new(policy), &people).map_err(Refusal::Policy)?;
         self.classify(&mut compiled);

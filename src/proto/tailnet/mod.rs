@@ -44,7 +44,7 @@ use login::Logins;
 use record::{ApiKey, ApiKeyId, AuthKey, AuthKeyId, Expiry, Node, NodeId, Soft, User, UserId};
 use write::{Meta, NextIds, PolicyText, Snapshot, Write};
 
-use crate::policy::Compiled;
+use crate::policy::{Compiled, Policy};
 use crate::wire::key::NodeKey;
 use crate::wire::prefix::Prefix;
 use crate::wire::time::Timestamp;
@@ -146,6 +146,7 @@ pub struct Tailnet {
     saved: Duration,
     access: Compiled,
     policy_text: Option<PolicyText>,
+    read_policy: access::ReadPolicy,
     batch: Batch,
     in_flight: VecDeque<InFlight>,
 }
@@ -171,6 +172,7 @@ impl Tailnet {
             saved: Duration::ZERO,
             access: Compiled::open(),
             policy_text: snapshot.policy,
+            read_policy: Policy::parse,
             batch: Batch::default(),
             in_flight: VecDeque::new(),
         };
@@ -357,20 +359,29 @@ impl Tailnet {
         Ok(true)
     }
 
-    /// A free address of each family.
+    /// A free address of each family for a node of this owner; IPv4 out of the policy's pool, if
+    /// it has one for it.
     fn free_addresses(
         &self,
+        user: Option<UserId>,
+        tags: &[String],
         random: Random<'_>,
     ) -> Result<(Option<IpAddr>, Option<IpAddr>), Refusal> {
-        let mut pick = |prefix: Option<Prefix>| {
-            let Some(prefix) = prefix else { return Ok(None) };
-            let random = if self.rules.random_addresses { Some(&mut *random) } else { None };
-            self.pool
-                .pick(prefix, random.map(|r| r as Random<'_>))
-                .map(Some)
-                .ok_or(Refusal::NoAddress)
+        let mut pick = |prefixes: &[Prefix]| {
+            for prefix in prefixes {
+                let random = if self.rules.random_addresses { Some(&mut *random) } else { None };
+                let free = self.pool.pick(*prefix, random.map(|r| r as Random<'_>));
+                if free.is_some() {
+                    return Ok(free);
+                }
+            }
+            if prefixes.is_empty() { Ok(None) } else { Err(Refusal::NoAddress) }
         };
-        Ok((pick(self.rules.v4)?, pick(self.rules.v6)?))
+        let v4 = match self.pool_of(user, tags) {
+            pool if pool.is_empty() || self.rules.v4.is_none() => self.rules.v4.as_slice(),
+            pool => pool,
+        };
+        Ok((pick(v4)?, pick(self.rules.v6.as_slice())?))
     }
 }
 

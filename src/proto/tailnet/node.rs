@@ -112,7 +112,8 @@ impl Tailnet {
         for id in ids {
             let Some(member) = self.nodes.get(&id) else { continue };
             let (old_v4, old_v6, name) = (member.node.v4, member.node.v6, member.node.name.clone());
-            let (free_v4, free_v6) = self.free_addresses(random)?;
+            let (user, tags) = (member.node.user, &member.node.tags);
+            let (free_v4, free_v6) = self.free_addresses(user, tags, random)?;
             let free_v4 = free_v4.and_then(|a| a.to_string().parse().ok());
             let free_v6 = free_v6.and_then(|a| a.to_string().parse().ok());
             let v4 = self.rules.v4.and(old_v4.or(free_v4));

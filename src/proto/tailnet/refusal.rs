@@ -47,8 +47,6 @@ pub enum Refusal {
     TagSyntax(String),
     /// The policy can't be read, or names more than one user by one name.
     Policy(crate::policy::Error),
-    /// The policy has something that this server can't act on.
-    PolicyBeyond(&'static str),
     /// The last tag can't be taken from a node: it would belong to nobody.
     TagsEmpty,
     /// Tags that a client may not ask for.
@@ -127,7 +125,6 @@ impl fmt::Display for Refusal {
             ),
             Self::NodeNameTaken(name) => write!(f, "another node is named {name}"),
             Self::Policy(error) => error.fmt(f),
-            Self::PolicyBeyond(what) => f.write_str(what),
             Self::TagUndefined(tag) => {
                 write!(f, "{tag} is not defined: add it to tagOwners in the policy")
             }

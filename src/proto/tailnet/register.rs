@@ -336,16 +336,16 @@ impl Tailnet {
         now: Now,
         random: Random<'_>,
     ) -> Result<NodeId, Refusal> {
-        let (v4, v6) = self.free_addresses(random)?;
+        let (user, tags) = match &entry.owner {
+            Owner::Tags(tags) => (None, tags.clone()),
+            Owner::User(user) => (Some(*user), Vec::new()),
+        };
+        let (v4, v6) = self.free_addresses(user, &tags, random)?;
         // The machine's node of another user may hold the key; it gets logged out.
         if let Some(holder) = self.node_by_key(&entry.key).map(|m| m.node.id) {
             self.edit(holder, |node| node.key = NodeKey::default())?;
         }
         let id = NodeId(self.next_id(|next| &mut next.node.0));
-        let (user, tags) = match &entry.owner {
-            Owner::Tags(tags) => (None, tags.clone()),
-            Owner::User(user) => (Some(*user), Vec::new()),
-        };
         let label = name::label(&entry.hostname);
         let node = Node {
             id,

@@ -500,3 +500,27 @@ fn the_clock_is_trusted_late() {
     w.tailnet.tick(w.now);
     assert!(w.commit().is_empty());
 }
+
+#[test]
+fn addresses_out_of_the_policy_s_pool() {
+    let mut w = World::new();
+    let (ann, bob) = (w.user("ann"), w.user("bob"));
+    let (of_ann, of_bob) = (w.key(reusable(ann)), w.key(reusable(bob)));
+    w.set_policy(
+        r#"{"nodeAttrs":[{"target":["ann@"],"ipPool":["100.85.0.0/30","100.86.0.0/16"]}]}"#,
+    );
+    let mut address = |machine, key: &str| {
+        let id = w.join(machine, key);
+        w.commit();
+        w.tailnet.node(id).unwrap().node.v4.unwrap().to_string()
+    };
+    assert_eq!(address(1, &of_bob), "100.64.0.1");
+    let pooled = [address(2, &of_ann), address(3, &of_ann), address(4, &of_ann)];
+    assert_eq!(pooled, ["100.85.0.1", "100.85.0.2", "100.86.0.1"]);
+    let full = r#"{"nodeAttrs":[{"target":["*"],"ipPool":["100.85.0.0/30"]}]}"#;
+    w.set_policy(full);
+    let more = format!(r#","Auth":{{"AuthKey":"{of_bob}"}}"#);
+    assert_eq!(w.register(9, 9, &more), Err(Refusal::NoAddress));
+    let outside = full.replace("100.85.0.0/30", "10.0.0.0/8");
+    assert!(w.tailnet.set_policy(&outside, w.now).is_err());
+}
