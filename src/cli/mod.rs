@@ -17,6 +17,7 @@ mod nodes;
 mod output;
 mod policy;
 mod preauthkeys;
+mod reach;
 mod rpcd;
 mod serve;
 mod session;
@@ -73,6 +74,7 @@ enum Command {
     Debug(debug::Debug),
     Generate(generate::Generate),
     Health(health::Health),
+    Reach(reach::Reach),
     Version(version::Version),
 }
 
@@ -148,6 +150,7 @@ fn run(root: Root, format: Format) -> Result<(), Error> {
         Command::ApiKeys(command) => command.run(&session()?),
         Command::Auth(command) => command.run(&session()?),
         Command::Health(_) => health::run(&session()?),
+        Command::Reach(_) => reach::run(&session()?, &source.load(&[]).settings),
         Command::Nodes(command) => command.run(&session()?),
         Command::Policy(command) => command.run(&session()?),
         Command::PreAuthKeys(command) => command.run(&session()?),

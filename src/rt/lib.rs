@@ -21,7 +21,9 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+mod addresses;
 pub mod clock;
+mod datagram;
 mod io;
 mod net;
 mod notify;
@@ -37,6 +39,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
+pub use addresses::AddressChanges;
 use async_executor::LocalExecutor;
 pub use async_executor::Task;
 pub use futures_lite::future::yield_now;

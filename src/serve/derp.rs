@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::derpmap::{DerpMaps, Hooks, MAX_DOCUMENT, SourceError, Sources};
 use super::options::{Options, RelayOptions};
+use super::outside::{self, Public};
 use super::relay::{self, Relay, http as paths};
 use super::state::State;
 use crate::net::fetch::{self, Limits};
@@ -60,7 +61,7 @@ impl Derp {
             state.on_revoked(Rc::new(move || relay.recheck()));
         }
         let hooks = Rc::new(MapHooks { state: state.clone(), kept: RefCell::new(kept) });
-        let maps = DerpMaps::open(sources(options, pin), hooks)?;
+        let maps = DerpMaps::open(sources(options, pin, outside::look(options).public), hooks)?;
         let derp = Rc::new(Self { relay, maps });
         show(state, &derp.maps.map());
         Ok(derp)
@@ -97,10 +98,16 @@ impl Derp {
     }
 }
 
-/// Where the map comes from, this server's own region included.
-pub(super) fn sources(options: &Options, pin: Option<[u8; 32]>) -> Sources {
+/// Where the map comes from, this server's own region included, with the public addresses that
+/// were found.
+pub(super) fn sources(options: &Options, pin: Option<[u8; 32]>, public: Public) -> Sources {
     let own = options.relay.as_ref().filter(|relay| relay.in_map);
-    let own = own.map(|relay| (relay.region, own_region(options, relay, pin).region(relay.region)));
+    let own = own.map(|relay| {
+        let mut own = own_region(options, relay, pin);
+        own.ipv4 = public.0.map(IpAddr::V4).or(own.ipv4);
+        own.ipv6 = public.1.map(IpAddr::V6).or(own.ipv6);
+        (relay.region, own.region(relay.region))
+    });
     Sources { own, ..options.derp.clone() }
 }
 

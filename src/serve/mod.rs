@@ -7,6 +7,7 @@ pub mod derpmap;
 pub mod logger;
 mod metrics;
 pub mod options;
+mod outside;
 pub mod pages;
 mod records;
 pub mod relay;
@@ -17,4 +18,5 @@ pub mod state;
 pub mod stun;
 
 pub use options::Options;
+pub use outside::is_public;
 pub use run::{End, Reread, StartError, lan_address, run};

@@ -57,6 +57,8 @@ pub struct Options {
     pub derp: Sources,
     /// A database of headscale that may be there: beside it, our own does not begin empty.
     pub foreign: Option<Foreign>,
+    /// What peers are told of nodes behind this machine.
+    pub nat: config::Nat,
     /// Users that are made if they are not there.
     pub users: Vec<String>,
     /// What is logged.
@@ -131,6 +133,7 @@ impl Options {
                 update_every: s.derp.update.then_some(s.derp.update_every),
             },
             foreign,
+            nat: s.nat,
             users: s.users,
             log_level: s.log_level,
         })
@@ -146,6 +149,7 @@ impl Options {
         same.maps = old.maps;
         same.derp = old.derp;
         same.foreign = old.foreign;
+        same.nat = old.nat;
         same.users = old.users;
         same.log_level = old.log_level;
         if let (Some(there), Some(tls)) = (&mut same.tls, old.tls) {
@@ -162,6 +166,7 @@ impl Options {
             there.in_map = relay.in_map;
             there.ipv4 = relay.ipv4;
             there.ipv6 = relay.ipv6;
+            there.follow_wan = relay.follow_wan;
         }
         same != *self
     }
@@ -206,6 +211,8 @@ pub struct RelayOptions {
     pub ipv4: Option<IpAddr>,
     /// The same for IPv6.
     pub ipv6: Option<IpAddr>,
+    /// Whether the two are found, and followed.
+    pub follow_wan: bool,
     /// How much each client may send.
     pub rate: Option<Rate>,
     /// Connections at most.
@@ -228,6 +235,7 @@ impl RelayOptions {
             key: settings.key.clone(),
             ipv4: settings.v4.map(IpAddr::V4),
             ipv6: settings.v6.map(IpAddr::V6),
+            follow_wan: settings.follow_wan,
             // What was not sent in a second can be made up for in the next.
             rate: (settings.rate > 0)
                 .then_some(Rate { bytes_per_second: settings.rate, burst: settings.rate }),

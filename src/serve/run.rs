@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use super::derp::{self, Derp};
 use super::derpmap::SourceError;
 use super::metrics::Metrics;
 use super::options::{Foreign, Options, PolicySource};
+use super::outside;
 use super::records::{self, RecordsError};
 use super::router::Router;
 use super::secure::{Secure, SecureError};
@@ -100,6 +101,7 @@ impl Server {
         let options = RefCell::new(read);
         let server = Self { options, reread, admin_allow, state, derp, secure, signals };
         server.listen(noise_key, descriptors)?;
+        server.look_outside();
         let users = server.options.borrow().users.clone();
         server.make_users(users).await;
         Ok(server)
@@ -168,6 +170,14 @@ impl Server {
     }
 
     async fn serve(self) -> Result<End, StartError> {
+        let server = Rc::new(self);
+        let weak = Rc::downgrade(&server);
+        let look = move || _ = weak.upgrade().map(|server| server.look_outside());
+        spawn(outside::follow(Rc::new(look))).detach();
+        server.until_told().await
+    }
+
+    async fn until_told(&self) -> Result<End, StartError> {
         let mut end = End::Stop;
         while self.signals.next().await.map_err(StartError::Signals)? == Signal::Hup {
             if self.reload().await {
@@ -216,9 +226,10 @@ impl Server {
                 Err(error) => log::error!("the certificate stays as it was: {error}"),
             }
         }
-        self.reload_maps(&options);
         self.make_users(options.users.clone()).await;
         self.options.replace(options);
+        self.look_outside();
+        self.reload_maps(&self.options.borrow());
         log::info!("the settings were read again");
         false
     }
@@ -240,9 +251,17 @@ impl Server {
             records::reload(&self.state, path);
         }
         let maps = self.derp.maps().clone();
-        match maps.reload(derp::sources(options, self.secure.pin())) {
-            Ok(()) => spawn(async move { _ = maps.update().await }).detach(),
-            Err(error) => log::error!("the DERP map stays as it was: {error}"),
+        spawn(async move { _ = maps.update().await }).detach();
+    }
+
+    /// Tells clients where this machine stands, if that has changed.
+    fn look_outside(&self) {
+        let options = self.options.borrow();
+        let place = outside::look(&options);
+        self.state.update(|tailnet, _| tailnet.set_outside(place.outside));
+        let sources = derp::sources(&options, self.secure.pin(), place.public);
+        if let Err(error) = self.derp.maps().reload(sources) {
+            log::error!("the DERP map stays as it was: {error}");
         }
     }
 
@@ -360,11 +379,7 @@ fn new_key() -> PrivateKey {
 
 /// The address by which other machines of the network would reach this one, if there is one.
 pub fn lan_address() -> Option<IpAddr> {
-    // Connecting a UDP socket sends nothing; it only asks for a route.
-    let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
-    socket.connect(("192.0.2.1", 9)).ok()?;
-    let addr = socket.local_addr().ok().as_ref().map(SocketAddr::ip)?;
-    (!addr.is_loopback() && !addr.is_unspecified()).then_some(addr)
+    outside::source_v4().map(IpAddr::V4)
 }
 
 /// Why the server does not start, or stops.

@@ -54,6 +54,7 @@ pub struct Stun {
 pub fn bind(addr: SocketAddr, counters: &Rc<Counters>) -> Result<Vec<Stun>, BindError> {
     let one = |addr| {
         let socket = Async::<UdpSocket>::bind(addr)?;
+        socket.tell_destination()?;
         Ok(Stun { socket, counters: counters.clone() })
     };
     let fail = |error: io::Error| BindError::Tcp(addr, error);
@@ -81,8 +82,8 @@ impl Stun {
         // One byte more than a request may have, so that a longer one is seen to be longer.
         let mut datagram = [0; MAX_REQUEST + 1];
         loop {
-            match self.socket.recv_from(&mut datagram).await {
-                Ok((n, from)) => self.answer(datagram.get(..n).unwrap_or_default(), from),
+            match self.socket.recv_at(&mut datagram).await {
+                Ok((n, from, at)) => self.answer(datagram.get(..n).unwrap_or_default(), from, at),
                 Err(error) => {
                     log::debug!("STUN: {error}");
                     count(&self.counters.read_error);
@@ -92,12 +93,13 @@ impl Stun {
         }
     }
 
-    fn answer(&self, datagram: &[u8], from: SocketAddr) {
+    fn answer(&self, datagram: &[u8], from: SocketAddr, at: Option<IpAddr>) {
         let Ok(id) = parse_request(datagram) else { return count(&self.counters.not_stun) };
         let counters = &self.counters;
         count(if from.is_ipv4() { &counters.ipv4 } else { &counters.ipv6 });
-        // Not waited for: if the kernel has no room, the client asks again.
-        match self.socket.get_ref().send_to(&Response::new(id, from), from) {
+        // Not waited for: if the kernel has no room, the client asks again. Clients and NATs want
+        // the answer from where they asked.
+        match self.socket.send_at(&Response::new(id, from), from, at) {
             Ok(_) => count(&counters.success),
             Err(_) => count(&counters.write_error),
         }

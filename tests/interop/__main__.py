@@ -2,7 +2,7 @@
 
     python3 tests/interop [GROUP...]
 
-Groups: home (joining, names, relay, direct), https (certificates, tools), policy (who may talk to whom), rust (the
+Groups: home (joining, names, relay, direct), nat (behind routers), https (certificates, tools), policy (who may talk to whom), rust (the
 second client), browser (the client in Chromium), proxy (behind nginx), ipv6 (a network with nothing else), reload
 (SIGHUP, a full disk), trouble (restarts, crashes, cables), hostile (bad input). GRAMSCALE_BIN names the server's binary;
 `tests/run interop` builds it. Needs root: the groups make network namespaces and remove them again.
@@ -19,7 +19,7 @@ from pathlib import Path
 from check import Report, Stop, indent, say
 from lab import Lab
 
-GROUPS = ("home", "https", "policy", "ssh", "rust", "browser", "proxy", "ipv6", "reload", "trouble", "hostile")
+GROUPS = ("home", "nat", "https", "policy", "ssh", "rust", "browser", "proxy", "ipv6", "reload", "trouble", "hostile")
 HERE = Path(__file__).resolve().parent
 
 

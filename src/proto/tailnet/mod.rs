@@ -26,12 +26,12 @@ mod user;
 pub mod write;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use batch::Batch;
 pub use key::{NewAuthKey, is_expired};
-pub use presence::{OFFLINE_GRACE, SOFT_FLUSH};
+pub use presence::{OFFLINE_GRACE, Outside, SOFT_FLUSH};
 pub use refusal::{Refusal, RefusalKind};
 pub use register::Registered;
 pub use user::NewUser;
@@ -124,11 +124,16 @@ struct Live {
     left_at: Option<Timestamp>,
     /// It has said something of itself since the server started.
     heard: bool,
+    /// Where STUN sees it, if it said so.
+    seen: Option<SocketAddr>,
+    /// The endpoint that was added to those it told.
+    outside: Option<SocketAddr>,
 }
 
 /// One tailnet.
 pub struct Tailnet {
     rules: Rules,
+    outside: Outside,
     users: BTreeMap<UserId, User>,
     nodes: BTreeMap<NodeId, Member>,
     auth_keys: BTreeMap<AuthKeyId, AuthKey>,
@@ -156,6 +161,7 @@ impl Tailnet {
     pub fn new(rules: Rules, snapshot: Snapshot) -> Self {
         let mut tailnet = Self {
             rules,
+            outside: Outside::default(),
             users: snapshot.users,
             nodes: BTreeMap::new(),
             auth_keys: snapshot.auth_keys,

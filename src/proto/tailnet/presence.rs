@@ -1,5 +1,6 @@
 //! What nodes say of themselves, whether they are there, and what time brings.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::change::{Change, Patch};
@@ -9,6 +10,7 @@ use super::register::host;
 use super::write::Write;
 use super::{Member, Now, Refusal, Tailnet};
 use crate::wire::key::{MachineKey, NodeKey};
+use crate::wire::prefix::Prefix;
 use crate::wire::tailcfg::{MapRequest, cut};
 
 /// A node whose last stream ended this long ago is offline; most that reconnect do so sooner.
@@ -18,7 +20,48 @@ pub const OFFLINE_GRACE: Duration = Duration::from_secs(10);
 /// written, and all of it comes again from the clients but for the time they were last seen.
 pub const SOFT_FLUSH: Duration = Duration::from_secs(10 * 60);
 
+/// The type of an endpoint that STUN gave (client `tailcfg.EndpointSTUN`).
+const STUN: i32 = 2;
+
+/// The NAT of the machine that serves, whose own STUN tells clients behind it their address there
+/// and not the one that others see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// The networks behind it.
+    pub lans: Vec<Prefix>,
+    /// Its address in front.
+    pub wan: Option<Ipv4Addr>,
+}
+
+impl Outside {
+    /// How a client that STUN sees at `seen` is probably reached from outside: a NAT keeps the
+    /// port where it can.
+    fn of(&self, seen: Option<SocketAddr>) -> Option<SocketAddr> {
+        let seen = seen?;
+        let inside = self.lans.iter().any(|lan| lan.contains(seen.ip()));
+        Some((self.wan.filter(|_| inside)?, seen.port()).into())
+    }
+}
+
 impl Tailnet {
+    /// Another NAT, or another address of it: peers are told.
+    pub fn set_outside(&mut self, outside: Outside) {
+        if outside == self.outside {
+            return;
+        }
+        self.outside = outside;
+        for (id, member) in &mut self.nodes {
+            let now = self.outside.of(member.live.seen);
+            let before = std::mem::replace(&mut member.live.outside, now);
+            if now != before {
+                let endpoints = &mut member.soft.endpoints;
+                endpoints.retain(|endpoint| Some(*endpoint) != before);
+                endpoints.extend(now);
+                self.batch.tell(Change::Patch(*id, Patch::ENDPOINTS));
+            }
+        }
+    }
+
     /// The node that asks for a map: its key, from the machine that owns it.
     pub fn asking(&self, machine: &MachineKey, key: &NodeKey) -> Result<NodeId, Refusal> {
         let member = self.node_by_key(key).ok_or(Refusal::NoNode(NodeId(0)))?;
@@ -47,6 +90,9 @@ impl Tailnet {
         }
         let mut endpoints: Vec<_> = request.endpoints().map(|(addr, _)| addr).collect();
         endpoints.dedup();
+        member.live.seen = request.endpoints().find(|(_, kind)| *kind == STUN).map(|(at, _)| at);
+        member.live.outside = self.outside.of(member.live.seen);
+        endpoints.extend(member.live.outside.filter(|added| !endpoints.contains(added)));
         if endpoints != soft.endpoints {
             soft.endpoints = endpoints;
             patch = patch.and(Patch::ENDPOINTS);

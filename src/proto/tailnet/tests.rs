@@ -312,6 +312,46 @@ fn presence() {
 }
 
 #[test]
+fn nodes_behind_our_nat_are_told_from_outside() {
+    let mut w = World::new();
+    let ann = w.user("ann");
+    let key = w.key(reusable(ann));
+    let (laptop, phone) = (w.join(1, &key), w.join(2, &key));
+    w.commit();
+    let outside = |wan: &str| Outside {
+        lans: vec!["192.168.1.0/24".parse().unwrap()],
+        wan: Some(wan.parse().unwrap()),
+    };
+    w.tailnet.set_outside(outside("203.0.113.1"));
+    assert!(w.commit().is_empty());
+    let at = |w: &World, id| {
+        let node = w.tailnet.node(id).unwrap();
+        node.soft.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let said = r#"{"OmitPeers":true,"Endpoints":["192.168.1.5:41641"],"EndpointTypes":[2]}"#;
+    w.update(laptop, said);
+    assert_eq!(at(&w, laptop), ["192.168.1.5:41641", "203.0.113.1:41641"]);
+    assert!(w.update(laptop, said).is_empty(), "it said nothing new");
+    // Elsewhere networks have the same numbers: what counts is where STUN sees a node.
+    let away = r#"{"OmitPeers":true,"Endpoints":["198.51.100.7:9","192.168.1.5:9"],
+        "EndpointTypes":[2,1]}"#;
+    w.update(phone, away);
+    assert_eq!(at(&w, phone), ["198.51.100.7:9", "192.168.1.5:9"]);
+    // Another address outside: peers hear of it, and of none when there is none.
+    w.tailnet.set_outside(outside("203.0.113.2"));
+    assert_eq!(w.commit(), [Change::Patch(laptop, Patch::ENDPOINTS)]);
+    assert_eq!(at(&w, laptop), ["192.168.1.5:41641", "203.0.113.2:41641"]);
+    w.tailnet.set_outside(Outside::default());
+    assert_eq!(at(&w, laptop), ["192.168.1.5:41641"]);
+    w.tailnet.set_outside(outside("203.0.113.2"));
+    // A port map of its own that says the same is told once.
+    let mapped = r#"{"OmitPeers":true,"Endpoints":["203.0.113.2:41641","192.168.1.5:41641"],
+        "EndpointTypes":[3,2]}"#;
+    w.update(laptop, mapped);
+    assert_eq!(at(&w, laptop), ["203.0.113.2:41641", "192.168.1.5:41641"]);
+}
+
+#[test]
 fn updates_that_change_nothing_are_silent() {
     let mut w = World::new();
     let ann = w.user("ann");

@@ -1,0 +1,108 @@
+//! `reach`: whether the login URL leads to this server, dialled as clients do.
+
+use std::time::Duration;
+
+use argh::FromArgs;
+use serde_json::Value;
+
+use super::Error;
+use super::dialect::object;
+use super::session::{Session, text};
+use crate::config::Settings;
+use crate::net::fetch::{Call, Limits};
+use crate::serve;
+
+/// Dial the login URL as clients will, and say whether this server answers
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reach")]
+pub(super) struct Reach {}
+
+/// What clients fetch before they log in.
+const KEY: &str = "/key?v=115";
+
+/// How long clients try one way (client `control/ts2021`, dial budget).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn run(session: &Session, settings: &Settings) -> Result<(), Error> {
+    let own = session.get(KEY)?;
+    let mut problems = Vec::new();
+    for url in dialled(settings) {
+        if let Some(problem) = wrong(&url, text(&own, "publicKey")) {
+            problems.push(format!("{url}: {problem}"));
+        }
+    }
+    let address = serve::lan_address();
+    if settings.router.reach > 0
+        && let Some(address) = address.filter(|address| !serve::is_public(*address))
+    {
+        problems.push(format!(
+            "the address of the default route, {address}, is not on the Internet: another NAT \
+             lies before it, which must forward the ports here; else only IPv6 leads here"
+        ));
+    }
+    let human = match &problems[..] {
+        [] => format!("{} leads here", settings.server_url),
+        some => some.join("\n"),
+    };
+    let value = object([
+        ("url", settings.server_url.as_str().into()),
+        ("good", problems.is_empty().into()),
+        ("problems", problems.into()),
+        ("address", address.map(|address| address.to_string()).into()),
+    ]);
+    session.print(&value, &human)
+}
+
+/// The URLs that must all lead to the server: a client that knows it by http and anything but a
+/// private address comes back by port 443 only (client `control/ts2021`, `control/controlhttp`).
+fn dialled(settings: &Settings) -> Vec<String> {
+    let url = settings.server_url.clone();
+    let host = settings.host();
+    let private = match host.parse() {
+        Ok(std::net::IpAddr::V4(v4)) => v4.is_private() || v4.is_loopback(),
+        Ok(std::net::IpAddr::V6(v6)) => v6.is_unique_local() || v6.is_loopback(),
+        Err(_) => host == "localhost",
+    };
+    if settings.is_https() || private {
+        return vec![url];
+    }
+    // There our port takes TLS and plain HTTP alike, and the key tells that it is ours.
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    vec![url, format!("http://{host}:443")]
+}
+
+/// Why a URL does not lead to the server that has this key.
+fn wrong(url: &str, key: &str) -> Option<String> {
+    let call = Call { method: "GET", target: KEY, key: "", body: "" };
+    let (status, body) = match call.to(url, &Limits { time: PATIENCE, ..Limits::default() }) {
+        Ok(answer) => answer,
+        Err(error) => return Some(error.to_string()),
+    };
+    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let same = status == 200 && text(&answer, "publicKey") == key;
+    (!same).then(|| "another server answers there".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_clients_dial() {
+        for (url, second) in [
+            ("https://vpn.example.org:8443", None),
+            ("http://192.168.1.1:8080", None),
+            ("http://[fd00::1]:8080", None),
+            ("http://vpn.example.org:8080", Some("http://vpn.example.org:443")),
+            ("http://203.0.113.1", Some("http://203.0.113.1:443")),
+            ("http://[2001:db8::1]:8080", Some("http://[2001:db8::1]:443")),
+        ] {
+            let mut settings = Settings::new(Path::new(""));
+            settings.server_url = url.into();
+            let expected: Vec<_> = [Some(url), second].into_iter().flatten().collect();
+            assert_eq!(dialled(&settings), expected);
+        }
+    }
+}
