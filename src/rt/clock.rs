@@ -3,8 +3,26 @@
 use std::mem::MaybeUninit;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The number of the system call `clock_gettime64` of 32-bit machines: one for all, but that MIPS
+/// begins to count at 4000.
+#[cfg(target_pointer_width = "32")]
+const CLOCK_GETTIME64: libc::c_long = if cfg!(target_arch = "mips") { 4403 } else { 403 };
+
 /// Nanoseconds since 1970-01-01T00:00:00Z by the system's clock; it may jump.
 pub fn unix_nanos() -> i64 {
+    // With musl on 32-bit machines `std` asks for 32-bit seconds, which end in 2038, and panics
+    // then; also where a clock that nobody ever set just says that it is later.
+    #[cfg(target_pointer_width = "32")]
+    {
+        let mut time = [0_i64; 2];
+        // SAFETY: the kernel's structure is two 64-bit numbers on every 32-bit machine.
+        let result =
+            unsafe { libc::syscall(CLOCK_GETTIME64, libc::CLOCK_REALTIME, time.as_mut_ptr()) };
+        // Before Linux 5.1 there is only the other call, and no such time.
+        if let (0, [seconds, nanos]) = (result, time) {
+            return seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+        }
+    }
     let nanos = |d: std::time::Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(after) => nanos(after),

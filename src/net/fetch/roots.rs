@@ -44,7 +44,7 @@ pub(super) fn config(bundle: Option<&Path>, clock: bool) -> Result<Arc<ClientCon
     let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
         .build()
         .map_err(|error| failed(&error))?;
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_details(provider, Arc::new(tls::Clock))
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(&error))?;
     let builder = match clock {

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::AsyncWriteExt;
-use gramscale_rt::timeout;
+use gramscale_rt::{clock, timeout};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::time_provider::TimeProvider;
 
 pub use identity::{Identity, IdentityError};
 pub(super) use stream::TlsStream;
@@ -152,7 +153,7 @@ fn configure(
     let key = provider.key_provider.load_private_key(key.clone_key()).map_err(|_| TlsError::Key)?;
     let certified = CertifiedKey::new(chain, key);
     certified.keys_match().map_err(TlsError::Mismatch)?;
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_details(provider, Arc::new(Clock))
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Mismatch)?
         .with_no_client_auth()
@@ -167,6 +168,17 @@ fn configure(
 /// Whether processors of this kind have instructions for AES. Where they have not, ChaCha20 is
 /// several times faster.
 const HAS_AES: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+
+/// The time of day for TLS; that of `std` panics on 32-bit machines from 2038 on.
+#[derive(Debug)]
+pub(super) struct Clock;
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let nanos = u64::try_from(clock::unix_nanos()).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_nanos(nanos)))
+    }
+}
 
 /// The cryptography of *ring*, for listeners and for requests.
 pub(super) fn provider() -> CryptoProvider {
