@@ -95,6 +95,7 @@ const COMMANDS: &[Command] = &[
             verb("delete", &["del", "rm", "d"]),
         ],
     ),
+    verb("reach", &[]),
     switched("serve", &["server"], &["start-empty"]),
     noun(
         "users",

@@ -45,7 +45,14 @@ impl Serve {
             let read = self.read(source).and_then(|(s, problems)| self.options(&s, &problems));
             read.map_err(|error| error.to_string())
         });
-        let ready = || _ = std::io::stdout().write_all(greeting.as_bytes());
+        let ready = || {
+            if uci {
+                // Nobody reads a service's greeting.
+                log::info!("serving{}", greeting.lines().nth(1).unwrap_or_default());
+            } else {
+                _ = std::io::stdout().write_all(greeting.as_bytes());
+            }
+        };
         match serve::run(options, reread, ready) {
             Ok(End::Stop) => Ok(()),
             // procd starts the new program; in its jail the old one is all that is to be seen.
