@@ -79,8 +79,10 @@ fn line(format: LogFormat, time: Timestamp, level: Level, message: &str) -> Vec<
                 Level::Info => 6,
                 Level::Debug | Level::Trace => 7,
             };
-            let (priority, pid) = (DAEMON | priority, std::process::id());
-            _ = write!(out, "<{priority}>gramscale[{pid}]: {}", one_line(message));
+            // OpenWrt's logd takes 16 bytes for the time wherever the 16th is a space, so one must
+            // be there. The process's number would be that in its jail.
+            let (priority, time) = (DAEMON | priority, bsd_time(&time.table()));
+            _ = write!(out, "<{priority}>{time}gramscale: {}", one_line(message));
             return out;
         }
         LogFormat::Text => {
@@ -89,6 +91,15 @@ fn line(format: LogFormat, time: Timestamp, level: Level, message: &str) -> Vec<
     }
     out.push(b'\n');
     out
+}
+
+/// A time as syslog has it, with the space behind it, from `2026-11-05 17:28:00`.
+fn bsd_time(table: &str) -> String {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let month = table.get(5..7).and_then(|month| month.parse().ok()).unwrap_or(1_usize);
+    let name = MONTHS.get(month.saturating_sub(1) * 3..month * 3).unwrap_or("Jan");
+    let day = table.get(8..10).unwrap_or_default().trim_start_matches('0');
+    format!("{name} {day:>2} {} ", table.get(11..19).unwrap_or_default())
 }
 
 /// What peers send must not begin a line of its own.
@@ -107,8 +118,8 @@ mod tests {
             String::from_utf8(line).unwrap()
         };
         assert_eq!(text(LogFormat::Text), "1970-01-01 00:00:00 WARN  a \"b\"\n");
-        let expected = format!("<28>gramscale[{}]: a \"b\"", std::process::id());
-        assert_eq!(text(LogFormat::Syslog), expected);
+        assert_eq!(text(LogFormat::Syslog), "<28>Jan  1 00:00:00 gramscale: a \"b\"");
+        assert_eq!(bsd_time("2026-12-31 23:59:58"), "Dec 31 23:59:58 ");
         assert_eq!(
             text(LogFormat::Json),
             "{\"time\":\"1970-01-01T00:00:00Z\",\"level\":\"WARN\",\"message\":\"a\\n\\\"b\\\"\"}\n"

@@ -16,12 +16,13 @@ _QUIET = {"TS_NO_LOGS_NO_SUPPORT": "1"}
 class Client:
     """`tailscaled` with a real TUN device, its state on disk."""
 
-    def __init__(self, binaries, host, folder, server, env=None):
+    def __init__(self, binaries, host, folder, server, env=None, port=41641):
         self.binaries = binaries
         self.host = host
         self.name = host.name
         self.folder = folder
         self.server = server
+        self.port = port
         self.log = folder / "tailscaled.log"
         self.socket = folder / "s"
         self.process = None
@@ -34,7 +35,7 @@ class Client:
         self.process = spawn(
             self.host.command(
                 str(self.binaries / "tailscaled"), f"--statedir={self.folder}", f"--socket={self.socket}",
-                "--tun=tailscale0", "--port=41641", "--no-logs-no-support",
+                "--tun=tailscale0", f"--port={self.port}", "--no-logs-no-support",
             ),
             self.log, self.env,
         )

@@ -84,6 +84,7 @@ def run(report, lab):
     report.check("without the server's part they stay on the relay", relayed, laptop, phone)
     report.check("with it the phone learns the router's address for the laptop", switched_on, server, phone)
     report.check("both go direct, through both NATs", direct, laptop, phone)
+    report.check("a client on the router itself does not get in the way", on_the_router, lab, server, laptop, phone)
     report.check("another address of the router is told without a restart", other_address, router, phone)
     report.check("the map of relays follows a public address", public_address, router, phone)
 
@@ -120,6 +121,17 @@ def told(phone, address):
 def direct(laptop, phone):
     phone.ping("laptop", direct=True)
     laptop.ping("phone", direct=True)
+
+
+def on_the_router(lab, server, laptop, phone):
+    # A port of its own: what comes to 41641 is meant for the laptop.
+    own = Client(lab.binaries[lab.versions()[-1]], server.host, lab.folder / "own", server, port=41642)
+    lab.clients.append(own)
+    own.start()
+    own.up(server.key(1), "--netfilter-mode=off", "--accept-dns=false")
+    own.ping("phone", direct=True)
+    own.ping("laptop", direct=True)
+    direct(laptop, phone)
 
 
 def other_address(router, phone):
