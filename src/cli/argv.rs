@@ -70,6 +70,7 @@ const COMMANDS: &[Command] = &[
             verb("rename", &[]),
             verb("delete", &["del"]),
             verb("tag", &["tags", "t"]),
+            verb("approve", &[]),
             verb("approve-routes", &[]),
             verb("backfillips", &[]),
         ],
@@ -89,7 +90,7 @@ const COMMANDS: &[Command] = &[
         "preauthkeys",
         &["preauthkey", "authkey", "pre"],
         &[
-            switched("create", CREATE, &["reusable", "ephemeral"]),
+            switched("create", CREATE, &["reusable", "ephemeral", "preapproved"]),
             verb("list", LIST),
             verb("expire", EXPIRE),
             verb("delete", &["del", "rm", "d"]),

@@ -28,6 +28,7 @@ enum Verb {
     Rename(Rename),
     Delete(Delete),
     Tag(Tag),
+    Approve(Approve),
     ApproveRoutes(ApproveRoutes),
     BackfillIps(BackfillIps),
 }
@@ -110,6 +111,15 @@ struct Tag {
     tags: Vec<String>,
 }
 
+/// Let a node in that waits for it
+#[derive(FromArgs)]
+#[argh(subcommand, name = "approve")]
+struct Approve {
+    /// the node's ID or name
+    #[argh(option, short = 'i', arg_name = "id")]
+    identifier: String,
+}
+
 /// Set which routes of a node are used
 #[derive(FromArgs)]
 #[argh(subcommand, name = "approve-routes")]
@@ -143,7 +153,10 @@ impl Nodes {
                 let body = object([("tags", split(&command.tags))]);
                 act(session, &command.identifier, "tags", body, "updated")
             }
-            Verb::ApproveRoutes(command) => approve(session, &command),
+            Verb::Approve(command) => {
+                act(session, &command.identifier, "approve", Value::Null, "approved")
+            }
+            Verb::ApproveRoutes(command) => approve_routes(session, &command),
             Verb::BackfillIps(_) => backfill(session),
         }
     }
@@ -193,7 +206,12 @@ fn show(session: &Session, command: &List) -> Result<(), Error> {
             flag(key, "ephemeral").to_string(),
             seen,
             expiry.map_or_else(|| "N/A".into(), |at| words(at, session.now)),
-            if flag(node, "online") { "online" } else { "offline" }.into(),
+            match flag(node, "online") {
+                _ if node.get("approved") == Some(&Value::Bool(false)) => "waits for approval",
+                true => "online",
+                false => "offline",
+            }
+            .into(),
             if expired { "yes" } else { "no" }.into(),
         ]);
     }
@@ -256,7 +274,7 @@ fn delete(session: &Session, command: &Delete) -> Result<(), Error> {
     session.print(&object([("Result", "Node deleted".into())]), "Node deleted")
 }
 
-fn approve(session: &Session, command: &ApproveRoutes) -> Result<(), Error> {
+fn approve_routes(session: &Session, command: &ApproveRoutes) -> Result<(), Error> {
     if command.routes.is_empty() {
         return Err(Error::Usage(
             "say which routes with --routes; an empty text (--routes '') approves none".into(),

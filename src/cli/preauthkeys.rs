@@ -39,6 +39,9 @@ struct Create {
     /// its nodes are deleted when they have been gone for a while
     #[argh(switch)]
     ephemeral: bool,
+    /// its nodes need no approval, where nodes do
+    #[argh(switch)]
+    preapproved: bool,
     /// how long it can be used, such as 30m, 24h or 90d (default: 1h)
     #[argh(option, short = 'e', arg_name = "time", default = "String::from(\"1h\")")]
     expiration: String,
@@ -99,6 +102,7 @@ fn create(session: &Session, command: &Create) -> Result<(), Error> {
     let mut body = object([
         ("reusable", command.reusable.into()),
         ("ephemeral", command.ephemeral.into()),
+        ("preapproved", command.preapproved.into()),
         ("expiration", session.expiration(&command.expiration)?),
         ("aclTags", split(&command.tags)),
     ]);

@@ -62,6 +62,7 @@ const METHODS: &[Method] = &[
     method("policy_check", "POST", "policy/check", POLICY),
     method("node_register", "POST", "auth/register", &[("authId", TEXT), ("user", TEXT)]),
     method("node_reject", "POST", "auth/reject", &[("authId", TEXT)]),
+    method("node_approve", "POST", "node/{id}/approve", ID),
     method("node_rename", "POST", "node/{id}/rename/{name}", &[("id", TEXT), ("name", TEXT)]),
     method(
         "node_expire",
@@ -232,6 +233,7 @@ mod tests {
                 "/api/v1/node/7/tags",
                 r#"{"tags":["tag:a"]}"#,
             ),
+            ("node_approve", r#"{"id":"7"}"#, "/api/v1/node/7/approve", ""),
             ("node_expire", r#"{"id":"7"}"#, "/api/v1/node/7/expire", ""),
             ("node_delete", r#"{"id":"../user/1"}"#, "/api/v1/node/..%2Fuser%2F1", ""),
             ("auth_key_delete", r#"{"id":"3"}"#, "/api/v1/preauthkey?id=3", ""),

@@ -61,9 +61,6 @@ fn complete(layers: &mut Layers) {
     }
 }
 
-/// What is said of keys that are read for a later release.
-pub(super) const NOT_YET: &str = "it has no effect yet";
-
 fn server(layers: &mut Layers) {
     let s = &layers.settings;
     if s.tls_cert.is_some() != s.tls_key.is_some() {
@@ -76,11 +73,6 @@ fn server(layers: &mut Layers) {
     if layers.settings.trusted_proxies.iter().any(Prefix::is_exit) {
         let text = "everybody would be believed; name the addresses of the proxies";
         error(layers, "trusted_proxies", text.into());
-    }
-    for name in ["preauth_keys.revoked_retention", "node.routes.ha.probe_interval"] {
-        if layers.is_given(name) {
-            warn(layers, name, NOT_YET.into());
-        }
     }
     let s = &layers.settings;
     if s.noise_key.is_some() && s.noise_key == s.derp.key {
@@ -163,7 +155,8 @@ fn nodes(layers: &mut Layers) {
         let text = "more than 65s is expected";
         error(layers, "node.ephemeral.inactivity_timeout", text.into());
     }
-    let (interval, timeout) = (layers.settings.ha.interval, layers.settings.ha.timeout);
+    let rules = &layers.settings.rules;
+    let (interval, timeout) = (rules.probe_interval, rules.probe_timeout);
     if interval.is_zero() {
         return;
     }

@@ -147,6 +147,13 @@ pub(super) const KEYS: &[Key] = &[
         "After how long untagged nodes must log in again.",
     ),
     key(
+        "node.approval",
+        "nodes.approval",
+        Flag(|s| &mut s.rules.approval),
+        "New nodes wait until an administrator approves them (`nodes approve`), but for those \
+         with a preauth key that was made with `--preapproved`.",
+    ),
+    key(
         "node.ephemeral.inactivity_timeout",
         "nodes.ephemeral_timeout",
         Duration(|s| &mut s.rules.ephemeral_timeout),
@@ -155,20 +162,20 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "node.routes.ha.probe_interval",
         "nodes.ha_probe_interval",
-        Duration(|s| &mut s.ha.interval),
+        Duration(|s| &mut s.rules.probe_interval),
         "How often subnet routers that share a route are tried; at least 2 s, or 0 for never.",
     ),
     key(
         "node.routes.ha.probe_timeout",
         "nodes.ha_probe_timeout",
-        Duration(|s| &mut s.ha.timeout),
+        Duration(|s| &mut s.rules.probe_timeout),
         "How long each has to answer; at least 1 s, less than the interval.",
     ),
     key(
         "preauth_keys.revoked_retention",
         "nodes.auth_key_retention",
-        Duration(|s| &mut s.auth_key_retention),
-        "How long a used or expired preauth key is kept.",
+        Duration(|s| &mut s.rules.auth_key_retention),
+        "How long a preauth key is kept after it ended; 0 is for ever.",
     ),
     key(
         "dns.magic_dns",

@@ -24,7 +24,7 @@ use gramscale_proto::wire::json::Json;
 pub use problem::{Origin, Problem, Problems, Weight};
 pub(crate) use settings::url_parts;
 pub use settings::{
-    Client, DATABASE, Database, Derp, Foreign, Ha, LogFormat, Nat, Policy, Router, Settings,
+    Client, DATABASE, Database, Derp, Foreign, LogFormat, Nat, Policy, Router, Settings,
 };
 pub use table::table;
 

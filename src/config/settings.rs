@@ -36,12 +36,8 @@ pub struct Settings {
     pub tls_key: Option<PathBuf>,
     /// The file of the server's Noise key; without one the key lies in the database.
     pub noise_key: Option<PathBuf>,
-    /// Addresses and expiry of nodes.
+    /// How nodes come in, get their addresses, and go.
     pub rules: Rules,
-    /// How subnet routers that share a route are tried.
-    pub ha: Ha,
-    /// How long a used or expired preauth key is kept.
-    pub auth_key_retention: Duration,
     /// Names and nameservers of clients.
     pub dns: Dns,
     /// A JSON file with more of [`Dns::records`], read again when it changes.
@@ -109,15 +105,6 @@ pub struct Router {
     pub lan_names: bool,
     /// The first domain of a certificate that is copied to [`ACME_CERT`] and [`ACME_KEY`].
     pub acme: String,
-}
-
-/// How subnet routers that share a route are tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ha {
-    /// How often; zero is never.
-    pub interval: Duration,
-    /// How long each has to answer.
-    pub timeout: Duration,
 }
 
 /// Relays.
@@ -252,8 +239,6 @@ impl Settings {
             tls_key: None,
             noise_key: None,
             rules: Rules { ephemeral_timeout: Duration::from_secs(120), ..Rules::default() },
-            ha: Ha { interval: Duration::from_secs(10), timeout: Duration::from_secs(5) },
-            auth_key_retention: Duration::from_secs(7 * 86_400),
             dns: Dns {
                 magic: true,
                 base_domain: BASE_DOMAIN.into(),

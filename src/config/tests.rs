@@ -31,9 +31,7 @@ fn with(
         layers.flag(name, flag, value, Path::new("/home"));
     }
     check::check(&mut layers);
-    // What has no effect yet is said of each such key, and tried in a test of its own.
-    let told = layers.problems.0.iter().filter(|problem| problem.text != check::NOT_YET);
-    let problems = told.map(|problem| {
+    let problems = layers.problems.0.iter().map(|problem| {
         let mark = match problem.weight {
             Weight::Error => "E",
             Weight::Unknown => "U",
@@ -49,17 +47,6 @@ fn only(text: &str) -> String {
     let (_, problems) = yaml(text);
     assert_eq!(problems.len(), 1, "{text}: {problems:?}");
     problems.into_iter().next().unwrap_or_default()
-}
-
-#[test]
-fn what_has_no_effect_yet_says_so() {
-    let mut layers = Layers::new(Settings::new(Path::new("/data")));
-    let name = Rc::new(PathBuf::from("conf"));
-    lay_file(&mut layers, "preauth_keys: {revoked_retention: 1h}", false, &name);
-    check::check(&mut layers);
-    let said = "conf line 1: preauth_keys.revoked_retention: it has no effect yet";
-    assert_eq!(layers.problems.to_string(), said);
-    assert!(!layers.problems.is_fatal());
 }
 
 #[test]
@@ -181,7 +168,7 @@ fn headscale_files_are_read() {
     assert!(s.rules.random_addresses);
     assert_eq!(s.rules.node_expiry, Some(Duration::from_secs(180 * 86_400)));
     assert_eq!(s.rules.ephemeral_timeout, Duration::from_secs(1800));
-    assert_eq!((s.ha.interval.as_secs(), s.ha.timeout.as_secs()), (20, 7));
+    assert_eq!((s.rules.probe_interval.as_secs(), s.rules.probe_timeout.as_secs()), (20, 7));
     assert_eq!((s.derp.region, s.derp.code.as_str(), s.derp.verify), (900, "home", false));
     assert_eq!(s.derp.v4, Some(Ipv4Addr::new(198, 51, 100, 1)));
     assert_eq!(s.derp.key.as_deref(), Some(Path::new("/etc/x/derp.key")));
@@ -324,6 +311,7 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("server.allocation", "random", r#""random""#),
     ("nodes.expiry", "86400", r#""1d""#),
     ("nodes.ephemeral_timeout", "3600", r#""1h""#),
+    ("nodes.approval", "1", "true"),
     ("nodes.ha_probe_interval", "20s", r#""20s""#),
     ("nodes.ha_probe_timeout", "2", r#""2s""#),
     ("nodes.auth_key_retention", "1d", r#""1d""#),

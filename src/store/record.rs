@@ -25,6 +25,7 @@ mod kind {
     pub(super) const RELAY_KEY: u8 = b'R';
     pub(super) const PINNED: u8 = b'T';
     pub(super) const DERP_MAP: u8 = b'd';
+    pub(super) const PRIMARIES: u8 = b'r';
     /// Owned by `super::schema`.
     pub(super) const SCHEMA: u8 = 0;
 }
@@ -78,6 +79,7 @@ fn encode_meta(meta: &Meta) -> postcard::Result<Op> {
         Meta::Pinned(pinned) => put(vec![kind::PINNED], pinned),
         Meta::DerpMap(url, map) => put(map_key(url), &(map.at, &map.text)),
         Meta::NoDerpMap(url) => Ok(remove(map_key(url))),
+        Meta::Primaries(primaries) => put(vec![kind::PRIMARIES], primaries),
     }
 }
 
@@ -105,6 +107,7 @@ pub(super) fn decode(key: &[u8], value: &[u8], snapshot: &mut Snapshot) -> Resul
         kind::NOISE_KEY => Write::PutMeta(Meta::NoiseKey(read::<[u8; 32]>(bytes)?.into())),
         kind::RELAY_KEY => Write::PutMeta(Meta::RelayKey(read::<[u8; 32]>(bytes)?.into())),
         kind::PINNED => Write::PutMeta(Meta::Pinned(read(bytes)?)),
+        kind::PRIMARIES => Write::PutMeta(Meta::Primaries(read(bytes)?)),
         kind::DERP_MAP => {
             let url = String::from_utf8(rest.to_vec()).map_err(|_| Unreadable)?;
             let (at, text): (Timestamp, String) = read(bytes)?;
@@ -131,6 +134,7 @@ pub(super) fn describe(key: &[u8]) -> String {
         kind::RELAY_KEY => "the relay's key",
         kind::PINNED => "the pinned certificate",
         kind::DERP_MAP => "a DERP map",
+        kind::PRIMARIES => "the routers of shared routes",
         _ => "a record of unknown kind",
     };
     match number(rest) {

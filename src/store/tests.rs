@@ -68,6 +68,7 @@ fn node(id: u64) -> Write {
         method: RegisterMethod::AuthKey,
         auth_key: None,
         approved_routes: Vec::new(),
+        approved: true,
     })
 }
 
@@ -437,6 +438,7 @@ fn schema_1() -> Vec<Write> {
         tags: vec!["tag:a".into()],
         reusable: true,
         ephemeral: false,
+        preapproved: true,
         used: true,
         expiry: Some(Expiry::In(Duration::from_secs(3600))),
         created: Timestamp(-1),
@@ -462,6 +464,7 @@ fn schema_1() -> Vec<Write> {
         Write::PutMeta(Meta::RelayKey([7; 32].into())),
         Write::PutMeta(Meta::Pinned(pinned)),
         Write::PutMeta(Meta::DerpMap("https://d/".into(), map)),
+        Write::PutMeta(Meta::Primaries([("10.0.0.0/8".parse().unwrap(), NodeId(1))].into())),
     ]
 }
 

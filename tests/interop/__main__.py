@@ -2,10 +2,8 @@
 
     python3 tests/interop [GROUP...]
 
-Groups: home (joining, names, relay, direct), nat (behind routers), https (certificates, tools), policy (who may talk to whom), rust (the
-second client), browser (the client in Chromium), proxy (behind nginx), ipv6 (a network with nothing else), reload
-(SIGHUP, a full disk), trouble (restarts, crashes, cables), hostile (bad input). GRAMSCALE_BIN names the server's binary;
-`tests/run interop` builds it. Needs root: the groups make network namespaces and remove them again.
+The groups are listed below. GRAMSCALE_BIN names the server's binary; `tests/run interop` builds it. Needs root: the
+groups make network namespaces and remove them again.
 """
 
 import os
@@ -19,7 +17,25 @@ from pathlib import Path
 from check import Report, Stop, indent, say
 from lab import Lab
 
-GROUPS = ("home", "nat", "https", "policy", "ssh", "rust", "browser", "proxy", "ipv6", "reload", "trouble", "hostile")
+# What each group is about.
+GROUPS = {
+    "home": "joining, names, relay, direct",
+    "routes": "subnet routers, their failover, exit nodes",
+    "dns": "what the clients' resolver answers",
+    "lifecycle": "approval, expiry, deletion, tags, presence",
+    "between": "files, who is who",
+    "nat": "behind routers",
+    "https": "certificates, tools",
+    "policy": "who may talk to whom",
+    "ssh": "who may log in where",
+    "rust": "the second client",
+    "browser": "the client in Chromium",
+    "proxy": "behind nginx",
+    "ipv6": "a network with nothing else",
+    "reload": "SIGHUP, a full disk",
+    "trouble": "restarts, crashes, cables",
+    "hostile": "bad input",
+}
 HERE = Path(__file__).resolve().parent
 
 

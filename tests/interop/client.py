@@ -72,12 +72,12 @@ class Client:
     def running(self, seconds=30):
         wait(f"{self.name} to run", seconds, lambda: self.status()["BackendState"] == "Running", every=0.05)
 
-    def up_by_hand(self):
+    def up_by_hand(self, *flags):
         """Starts a login without a key: (the process of `tailscale up`, the address to open)."""
         log = self.folder / "up.log"
         log.unlink(missing_ok=True)
         process = spawn(
-            self.command("up", f"--login-server={self.server.url}", f"--hostname={self.name}"), log, self.env
+            self.command("up", f"--login-server={self.server.url}", f"--hostname={self.name}", *flags), log, self.env
         )
 
         def link():

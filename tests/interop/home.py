@@ -5,15 +5,11 @@ import json
 import re
 
 from check import Failure, expect, wait
-from lab import web
+from lab import client_name, web
 from net import run as run_command
 
 # The address of the resolver inside every client.
 RESOLVER = "100.100.100.100"
-
-
-def label(version):
-    return "client-" + version.replace(".", "-")
 
 
 def run(report, lab):
@@ -26,7 +22,7 @@ def run(report, lab):
 
     clients = []
     for number, version in enumerate(lab.versions(), 11):
-        client = lab.client(label(version), number, server, version)
+        client = lab.client(client_name(version), number, server, version)
         client.host.isolate()
         report.need(f"join by key: {version}", client.up, key)
         clients.append(client)

@@ -1,5 +1,6 @@
 """One network with servers and clients on it, gone when the group of checks ends."""
 
+import concurrent.futures
 import contextlib
 import http.server
 import socket
@@ -62,6 +63,18 @@ class Lab:
         """(whose, the end of the log) of everything that ran."""
         for one in (*self.servers, *self.clients):
             yield one.host.name, tail(one.log)
+
+
+def client_name(version):
+    """What the client of a release is called."""
+    return "client-" + version.replace(".", "-")
+
+
+def together(*jobs):
+    """Runs (function, arguments...) at the same time, and fails as the first that failed."""
+    with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
+        for done in [pool.submit(*job) for job in jobs]:
+            done.result()
 
 
 class Page(http.server.BaseHTTPRequestHandler):

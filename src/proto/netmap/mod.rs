@@ -27,7 +27,7 @@ use node::{Form, Whom};
 use crate::policy::Filter;
 use crate::tailnet::change::{Change, Patch, Slot};
 use crate::tailnet::record::{NodeId, UserId};
-use crate::tailnet::{Member, Now, Tailnet};
+use crate::tailnet::{Member, Now, Probe, Tailnet};
 use crate::wire::json::Json;
 use crate::wire::key::NodeKey;
 use crate::wire::zstd;
@@ -39,6 +39,9 @@ pub const CHUNK: u32 = 64;
 /// Shared messages that are kept: what changed goes to viewers one after the other, and most have
 /// the same to be told, so the last few are all that is asked for again.
 const SHARED: usize = 16;
+
+/// Where a node answers that it is there: its number, `/` and the number of the question follow.
+pub const PROBE_PATH: &str = "/machine/probe/";
 
 /// A message of a map stream, as parts that may be shared; the first is the length of the rest.
 pub type Message = Vec<Rc<[u8]>>;
@@ -160,7 +163,7 @@ impl Netmap {
                 self.shared.clear();
             }
             Change::User(_) => self.shared.clear(),
-            Change::Access(_) | Change::Filter(_) | Change::Login(_) => {}
+            Change::Access(_) | Change::Filter(_) | Change::Login(_) | Change::Probe(..) => {}
         }
     }
 
@@ -178,7 +181,7 @@ impl Netmap {
         }
         if !view.sent {
             let message = self.full(view, tailnet, now)?;
-            view.pending.clear();
+            view.pending = view::Pending { probe: view.pending.probe, ..Default::default() };
             view.sent = true;
             return Some(message);
         }
@@ -477,6 +480,12 @@ impl Netmap {
                 view.dns = digest(&dns);
             }
         }
+        if let Some(Probe(probe)) = pending.probe {
+            // The connection is the one to us, whatever host the URL names.
+            json.key("PingRequest").open('{').key("URL");
+            json.display(&format_args!("https://unused{PROBE_PATH}{}/{probe}", view.viewer));
+            json.key("URLIsNoise").bool(true).key("Types").text("").close('}');
+        }
     }
 
     /// Writes the news, with the profiles of the nodes' owners and of `users`.
@@ -531,9 +540,10 @@ fn news(view: &mut View, tailnet: &Tailnet, pending: &view::Pending) -> News {
     if pending.policy {
         for member in tailnet.nodes() {
             // What a viewer may see of a router depends on the policy as well.
+            let routes = !tailnet.is_open() && member.routes().next().is_some();
             let without_v4 = tailnet.hides_v4(viewer, member.node.id);
-            if !view.known.has(member.slot)
-                || member.routes().next().is_some()
+            if routes
+                || !view.known.has(member.slot)
                 || without_v4 != view.without_v4.has(member.slot)
             {
                 changed.add(member.slot);

@@ -105,12 +105,16 @@ pub(super) fn write(
         json.close(']');
     }
     online(json, member);
-    json.key("MachineAuthorized").bool(matches!(whom, Whom::Itself { .. }) || !member.expired);
+    let authorized = match whom {
+        Whom::Itself { .. } => !tailnet.is_waiting(node.id),
+        Whom::Peer(_) => !member.expired,
+    };
+    json.key("MachineAuthorized").bool(authorized);
     match whom {
         Whom::Itself { caps } => {
             json.key("CapMap").raw(caps);
         }
-        Whom::Peer(_) if member.is_exit_node() => {
+        Whom::Peer(_) if routes.iter().any(Prefix::is_exit) => {
             json.key("CapMap").open('{').key("suggest-exit-node").raw(b"[]").close('}');
         }
         Whom::Peer(_) => {}

@@ -67,7 +67,7 @@ impl Client {
                     assert!(known.is_some(), "{id} removed, but not known");
                 }),
                 "UserProfiles" => self.users.extend(list(value).into_iter().map(|u| (id(&u), u))),
-                "PeersChangedPatch" | "ControlTime" => {}
+                "PeersChangedPatch" | "ControlTime" | "PingRequest" => {}
                 "PacketFilters" => {
                     self.rest.insert(name.clone(), value["base"].clone());
                 }
@@ -142,6 +142,10 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
+        Self::with(seed, Rules::default())
+    }
+
+    fn with(seed: u64, rules: Rules) -> Self {
         let now = Now {
             wall: Timestamp::from_secs(1_800_000_000),
             trusted: true,
@@ -149,7 +153,7 @@ impl World {
         };
         let dns = Dns { magic: true, base_domain: "ts.lan".into(), ..Dns::default() };
         let mut world = Self {
-            tailnet: Tailnet::new(Rules::default(), Snapshot::default()),
+            tailnet: Tailnet::new(rules, Snapshot::default()),
             netmap: Netmap::new(Settings { dns, taildrop: true, ..Settings::default() }),
             now,
             streams: Vec::new(),
@@ -162,7 +166,7 @@ impl World {
             let new = NewUser { name: name.into(), ..NewUser::default() };
             let user = world.tailnet.create_user(new, now).unwrap();
             let key = NewAuthKey { user: Some(user), reusable: true, ..NewAuthKey::default() };
-            world.auth_key(key);
+            world.auth_key(NewAuthKey { preapproved: name == "ann", ..key });
         }
         let tags = vec!["tag:server".to_owned()];
         world.auth_key(NewAuthKey {
@@ -300,6 +304,9 @@ impl World {
                 self.now.wall = self.now.wall.after(Duration::from_secs(secs));
                 self.tailnet.tick(self.now);
             }
+            8 if self.pick(3) == 0 => {
+                self.some_node().map(|id| self.tailnet.approve_node(id));
+            }
             8 => {
                 let name = format!("name{}", self.pick(9));
                 self.some_node().map(|id| self.tailnet.rename_node(id, &name).ok());
@@ -382,7 +389,8 @@ fn random(seed: &mut u64) -> u32 {
 fn deltas_equal_a_fresh_map() {
     let steps = std::env::var("GRAMSCALE_STEPS").ok().and_then(|text| text.parse().ok());
     let steps = steps.unwrap_or(STEPS);
-    let mut world = World::new(u64::from(steps));
+    let rules = Rules { approval: true, ..Rules::default() };
+    let mut world = World::with(u64::from(steps), rules);
     while world.nodes.len() < 2 * CHUNK as usize {
         world.join();
         world.commit(true);
@@ -423,6 +431,26 @@ fn patches_are_shared_and_silence_is_kept() {
     assert!(one.len() == 1 && Rc::ptr_eq(&one[0], &two[0]));
     let text = String::from_utf8(decode(&one[0][4..])).unwrap();
     assert_eq!(text, r#"{"PeersChangedPatch":[{"NodeID":1,"Online":true}]}"#);
+}
+
+#[test]
+fn a_question_is_put_once() {
+    let mut world = World::new(4);
+    world.join();
+    world.commit(true);
+    let id = world.nodes[0];
+    let probe = Change::Probe(id, Probe(7));
+    let mut view = View::new(id, NodeKey::default(), 113, false);
+    // Also when it comes before the first map is out, which is a message of its own.
+    view.note(&world.tailnet, &probe);
+    let mut render = |view: &mut View| {
+        let message = world.netmap.render(view, &world.tailnet, world.now)?;
+        Some(String::from_utf8(message[1..].concat()).unwrap())
+    };
+    assert!(!render(&mut view).unwrap().contains("PingRequest"));
+    let asked = r#"{"PingRequest":{"URL":"https://unused/machine/probe/1/7","URLIsNoise":true,"Types":""}}"#;
+    assert_eq!(render(&mut view).as_deref(), Some(asked));
+    assert_eq!(render(&mut view), None);
 }
 
 #[test]

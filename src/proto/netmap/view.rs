@@ -8,7 +8,7 @@ use super::node::Form;
 use crate::policy::Filter;
 use crate::tailnet::change::{Change, Patch, Slot};
 use crate::tailnet::record::{NodeId, UserId};
-use crate::tailnet::{Member, Tailnet};
+use crate::tailnet::{Member, Probe, Tailnet};
 use crate::wire::key::NodeKey;
 
 /// One map stream of one node.
@@ -46,6 +46,7 @@ pub(super) struct Pending {
     pub(super) patches: Vec<(Slot, Patch)>,
     pub(super) removed: Vec<NodeId>,
     pub(super) users: Vec<UserId>,
+    pub(super) probe: Option<Probe>,
 }
 
 impl View {
@@ -81,7 +82,12 @@ impl View {
     /// Marks what a change means to this view; whether there is anything to tell.
     pub fn note(&mut self, tailnet: &Tailnet, change: &Change) -> bool {
         if !self.sent {
-            // Its first message will say it all.
+            // Its first message will say it all, but for this.
+            if let Change::Probe(id, probe) = change
+                && *id == self.viewer
+            {
+                self.pending.probe = Some(*probe);
+            }
             if let Change::NodeGone { id, .. } = change {
                 self.gone |= *id == self.viewer;
             }
@@ -115,7 +121,7 @@ impl View {
                 self.pending.patch(member.slot, *what);
             }
             Change::Access(id) => {
-                if *id != self.viewer || tailnet.is_open() {
+                if *id != self.viewer {
                     return false;
                 }
                 self.pending.policy = true;
@@ -127,6 +133,12 @@ impl View {
                 self.pending.filter = true;
             }
             Change::Policy => self.pending.policy = true,
+            Change::Probe(id, probe) => {
+                if *id != self.viewer {
+                    return false;
+                }
+                self.pending.probe = Some(*probe);
+            }
             Change::User(id) => {
                 let owns = |slot| tailnet.at_slot(slot).is_some_and(|m| m.node.user == Some(*id));
                 let own = tailnet.node(self.viewer).is_some_and(|m| m.node.user == Some(*id));
@@ -134,6 +146,9 @@ impl View {
                     return false;
                 }
                 self.pending.users.push(*id);
+                // Clients keep a profile that comes alone, but show the one before: what makes
+                // them build their map anew is anything else, such as their own node.
+                self.pending.own = true;
             }
         }
         true
@@ -189,7 +204,8 @@ impl Pending {
 
     /// Whether it is of peers only.
     pub(super) fn is_of_peers(&self) -> bool {
-        !(self.own || self.derp || self.dns || self.policy || self.filter) && self.users.is_empty()
+        let own = self.own || self.derp || self.dns || self.policy || self.filter;
+        !own && self.users.is_empty() && self.probe.is_none()
     }
 
     fn patch(&mut self, slot: Slot, what: Patch) {

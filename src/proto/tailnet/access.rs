@@ -108,7 +108,8 @@ impl Tailnet {
 
     /// Whether a node is told of another.
     pub fn sees(&self, viewer: NodeId, peer: NodeId) -> bool {
-        self.access.sees(viewer.0, peer.0)
+        let waits = || self.waiting.contains(&viewer) || self.waiting.contains(&peer);
+        self.access.sees(viewer.0, peer.0) && (self.waiting.is_empty() || !waits())
     }
 
     /// Whether a viewer is to send what goes to `route` through `peer`, which has the route in
@@ -164,7 +165,8 @@ impl Tailnet {
 
     /// Tells the policy how a node is now, or that it is gone.
     pub(super) fn reclassify(&mut self, id: NodeId) {
-        match self.nodes.get(&id) {
+        let admitted = |_: &&Member| !self.waiting.contains(&id);
+        match self.nodes.get(&id).filter(admitted) {
             Some(member) => with_subject(member, |subject| self.access.put(subject)),
             None => self.access.remove(id.0),
         }
@@ -240,7 +242,7 @@ impl Tailnet {
 
     /// Tells a policy how all nodes are now.
     fn classify(&self, compiled: &mut Compiled) {
-        for member in self.nodes.values() {
+        for member in self.nodes.values().filter(|m| !self.waiting.contains(&m.node.id)) {
             with_subject(member, |subject| compiled.put(subject));
         }
     }

@@ -160,7 +160,8 @@ impl Tailnet {
                 let _ = self.recount_users();
             }
             Undo::Node(id, Some(old)) => {
-                if self.nodes.contains_key(&id) {
+                if let Some(member) = self.nodes.get_mut(&id) {
+                    member.expired = old.expired;
                     self.replace(old.node);
                 } else {
                     // Its slot is not free before the deletion is stored.

@@ -1,5 +1,6 @@
 //! What happened, as far as anybody has to be told.
 
+use super::Probe;
 use super::login::LoginId;
 use super::record::{NodeId, UserId};
 
@@ -23,6 +24,8 @@ pub enum Change {
     },
     /// Fields of a node changed that fit a `PeerChange`.
     Patch(NodeId, Patch),
+    /// A node is to answer that it is there.
+    Probe(NodeId, Probe),
     /// Who may reach whom may have changed for anybody.
     Policy,
     /// A user's profile changed.

@@ -30,6 +30,8 @@ pub struct NewAuthKey {
     pub reusable: bool,
     /// Makes ephemeral nodes.
     pub ephemeral: bool,
+    /// Its nodes need no approval.
+    pub preapproved: bool,
     /// When it ends.
     pub expiry: Option<Expiry>,
 }
@@ -69,6 +71,7 @@ impl Tailnet {
             tags,
             reusable: new.reusable,
             ephemeral: new.ephemeral,
+            preapproved: new.preapproved,
             used: false,
             expiry: new.expiry,
             created: now.wall,
@@ -94,6 +97,30 @@ impl Tailnet {
         self.batch.write(Write::DeleteAuthKey(id));
         self.auth_keys.remove(&id);
         Ok(())
+    }
+
+    /// Forgets the preauth keys that ended long ago. Returns how long it is until the next is to
+    /// go.
+    pub(super) fn purge_auth_keys(&mut self, now: Now) -> Option<Duration> {
+        let kept = self.rules.auth_key_retention;
+        if kept.is_zero() || !now.trusted {
+            return None;
+        }
+        let mut next: Option<Duration> = None;
+        let mut old = Vec::new();
+        for key in self.auth_keys.values() {
+            let Some(Expiry::At(end)) = key.expiry else { continue };
+            let gone = end.after(kept);
+            if gone <= now.wall {
+                old.push(key.id);
+            } else {
+                let left = gone.since(now.wall);
+                next = Some(next.map_or(left, |n| n.min(left)));
+            }
+        }
+        // They exist: they were found just now.
+        old.into_iter().for_each(|id| _ = self.delete_auth_key(id));
+        next
     }
 
     /// The preauth key that a client gave, whether it has ended or not.

@@ -34,6 +34,7 @@ pub use key::{NewAuthKey, is_expired};
 pub use presence::{OFFLINE_GRACE, Outside, SOFT_FLUSH};
 pub use refusal::{Refusal, RefusalKind};
 pub use register::Registered;
+pub use route::Probe;
 pub use user::NewUser;
 
 use address::Pool;
@@ -83,6 +84,14 @@ pub struct Rules {
     pub node_expiry: Option<Duration>,
     /// How long an ephemeral node is kept while offline.
     pub ephemeral_timeout: Duration,
+    /// New nodes wait until an administrator approves them.
+    pub approval: bool,
+    /// How long a preauth key is kept after it ended; zero is for ever.
+    pub auth_key_retention: Duration,
+    /// How often routers that share a route are asked whether they are there; zero is never.
+    pub probe_interval: Duration,
+    /// How long each has to answer.
+    pub probe_timeout: Duration,
 }
 
 impl Default for Rules {
@@ -93,6 +102,10 @@ impl Default for Rules {
             random_addresses: false,
             node_expiry: None,
             ephemeral_timeout: Duration::from_secs(30 * 60),
+            approval: false,
+            auth_key_retention: Duration::from_secs(7 * 86_400),
+            probe_interval: Duration::from_secs(10),
+            probe_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -128,6 +141,12 @@ struct Live {
     seen: Option<SocketAddr>,
     /// The endpoint that was added to those it told.
     outside: Option<SocketAddr>,
+    /// It has had a stream since the server started.
+    back: bool,
+    /// The question that it has still to answer, and the uptime when it was asked.
+    asked: Option<(Probe, Duration)>,
+    /// It did not answer the last one: another router of its routes is to be preferred.
+    silent: bool,
 }
 
 /// One tailnet.
@@ -146,6 +165,15 @@ pub struct Tailnet {
     logins: Logins,
     checks: Checks,
     primaries: BTreeMap<Prefix, NodeId>,
+    /// Those of [`Self::primaries`] that have more than one router.
+    shared: BTreeMap<Prefix, NodeId>,
+    shared_unsaved: bool,
+    /// Routers that were primary before the server started are given time to come back.
+    returning: bool,
+    /// The uptime when routers were last asked whether they are there.
+    probed: Duration,
+    /// Nodes that wait for an approval.
+    waiting: BTreeSet<NodeId>,
     /// Nodes whose soft part is newer than what is stored.
     unsaved: BTreeSet<NodeId>,
     saved: Duration,
@@ -173,7 +201,12 @@ impl Tailnet {
             by_slot: Vec::new(),
             logins: Logins::default(),
             checks: Checks::default(),
-            primaries: BTreeMap::new(),
+            returning: !snapshot.primaries.is_empty(),
+            shared: snapshot.primaries.clone(),
+            shared_unsaved: false,
+            primaries: snapshot.primaries,
+            probed: Duration::ZERO,
+            waiting: BTreeSet::new(),
             unsaved: BTreeSet::new(),
             saved: Duration::ZERO,
             access: Compiled::open(),
@@ -200,6 +233,17 @@ impl Tailnet {
     /// Other rules, for what happens from now on: addresses and expiries that were given stay.
     pub fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
+        let waits = self.rules.approval;
+        let unapproved = self.nodes.values().filter(|m| !m.node.approved).map(|m| m.node.id);
+        for id in unapproved.collect::<Vec<_>>() {
+            if waits != self.waiting.contains(&id) {
+                _ = if waits { self.waiting.insert(id) } else { self.waiting.remove(&id) };
+                self.reclassify(id);
+                self.batch.tell(Change::Node(id));
+                self.batch.tell(Change::Access(id));
+            }
+        }
+        self.elect();
     }
 
     /// All users, by number.
@@ -266,6 +310,11 @@ impl Tailnet {
         self.nodes.get(self.by_slot.get(slot.0 as usize)?.as_ref()?)
     }
 
+    /// Whether a node waits until an administrator approves it: it sees nobody, and nobody it.
+    pub fn is_waiting(&self, id: NodeId) -> bool {
+        self.waiting.contains(&id)
+    }
+
     fn next_id(&mut self, of: impl FnOnce(&mut NextIds) -> &mut u64) -> u64 {
         let counter = of(&mut self.next);
         let id = *counter;
@@ -326,7 +375,8 @@ impl Tailnet {
         let identity = |n: &Node| (n.user, n.v4, n.v6);
         let same = identity(&old) == identity(&node)
             && old.tags == node.tags
-            && old.approved_routes == node.approved_routes;
+            && old.approved_routes == node.approved_routes
+            && old.approved == node.approved;
         if !same {
             self.reclassify(id);
             self.batch.tell(Change::Access(id));
@@ -337,7 +387,13 @@ impl Tailnet {
     }
 
     fn index(&mut self, node: &Node) {
-        self.by_key.insert(node.key, node.id);
+        // A node that lost its key to another of the same machine has none.
+        if !node.key.is_zero() {
+            self.by_key.insert(node.key, node.id);
+        }
+        if self.rules.approval && !node.approved {
+            self.waiting.insert(node.id);
+        }
         self.names.insert(node.name.clone());
         node.addresses().for_each(|addr| self.pool.take(addr));
     }
@@ -346,6 +402,7 @@ impl Tailnet {
         if self.by_key.get(&node.key) == Some(&node.id) {
             self.by_key.remove(&node.key);
         }
+        self.waiting.remove(&node.id);
         self.names.remove(&node.name);
         node.addresses().for_each(|addr| self.pool.give_back(addr));
     }

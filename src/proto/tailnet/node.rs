@@ -63,6 +63,13 @@ impl Tailnet {
         Ok(())
     }
 
+    /// Lets a node in that waits for it.
+    pub fn approve_node(&mut self, id: NodeId) -> Result<(), Refusal> {
+        self.edit(id, |node| node.approved = true)?;
+        self.elect();
+        Ok(())
+    }
+
     /// Makes a node belong to these tags, and no longer to its user.
     pub fn set_tags(&mut self, id: NodeId, tags: &[String]) -> Result<(), Refusal> {
         self.nodes.get(&id).ok_or(Refusal::NoNode(id))?;
@@ -85,6 +92,9 @@ impl Tailnet {
             node.user = None;
             node.expiry = None;
         })?;
+        if let Some(member) = self.nodes.get_mut(&id) {
+            member.expired = false;
+        }
         self.auto_approve(id)?;
         self.elect();
         Ok(())

@@ -7,7 +7,7 @@ use super::change::{Change, Patch};
 use super::key::is_expired;
 use super::record::{Expiry, NodeId};
 use super::register::host;
-use super::write::Write;
+use super::write::{Meta, Write};
 use super::{Member, Now, Refusal, Tailnet};
 use crate::wire::key::{MachineKey, NodeKey};
 use crate::wire::prefix::Prefix;
@@ -139,6 +139,9 @@ impl Tailnet {
     pub fn connect(&mut self, id: NodeId) {
         let Some(member) = self.nodes.get_mut(&id) else { return };
         member.live.streams += 1;
+        member.live.back = true;
+        member.live.asked = None;
+        let recovered = std::mem::take(&mut member.live.silent);
         if !member.online {
             member.online = true;
             member.soft.last_seen = None;
@@ -148,6 +151,8 @@ impl Tailnet {
             if is_router {
                 self.tell_routers();
             }
+        } else if recovered {
+            self.elect();
         }
     }
 
@@ -205,6 +210,10 @@ impl Tailnet {
         if !left.is_empty() {
             self.elect();
         }
+        self.probe(now).into_iter().for_each(&mut at);
+        if let Some(left) = self.purge_auth_keys(now) {
+            at(now.uptime + left);
+        }
         for id in self.logins.expire(now) {
             self.batch.tell(Change::Login(id));
         }
@@ -220,18 +229,28 @@ impl Tailnet {
 
     /// The soft state to store, if it is time, or at once with `all`.
     pub fn take_unsaved(&mut self, now: Now, all: bool) -> Vec<Write> {
+        let mut writes = Vec::new();
+        // Rare, and no client says it again.
+        if std::mem::take(&mut self.shared_unsaved) {
+            writes.push(Write::PutMeta(Meta::Primaries(self.shared.clone())));
+        }
         if !all && now.uptime < self.saved + SOFT_FLUSH {
-            return Vec::new();
+            return writes;
         }
         self.saved = now.uptime;
-        let ids = std::mem::take(&mut self.unsaved);
-        let writes = ids.into_iter().filter_map(|id| {
+        let mut ids = std::mem::take(&mut self.unsaved);
+        if all {
+            // They were last seen now, if they don't come back.
+            ids.extend(self.nodes.values().filter(|m| m.online).map(|m| m.node.id));
+        }
+        let soft = ids.into_iter().filter_map(|id| {
             let mut soft = self.nodes.get(&id)?.soft.clone();
             // A node that is there now was last seen now, should the power fail.
             soft.last_seen = soft.last_seen.or(Some(now.wall));
             Some(Write::PutSoft(id, soft))
         });
-        writes.collect()
+        writes.extend(soft);
+        writes
     }
 
     /// The clock is trusted from now on: what was to end after a length of time gets its moment.
@@ -254,6 +273,14 @@ impl Tailnet {
             self.put_api_key(key);
         }
         Ok(())
+    }
+
+    /// A node has said goodbye: peers need not wait to be told.
+    pub(super) fn leave(&mut self, id: NodeId, now: Now) {
+        let Some(member) = self.nodes.get_mut(&id).filter(|member| member.online) else { return };
+        member.live.left_at = Some(now.wall);
+        self.go_offline(id);
+        self.elect();
     }
 
     fn go_offline(&mut self, id: NodeId) {

@@ -123,6 +123,8 @@ pub struct Node {
     pub auth_key: Option<AuthKeyId>,
     /// Routes an administrator or the policy approved, advertised now or not; sorted.
     pub approved_routes: Vec<Prefix>,
+    /// An administrator let it in, or nobody had to.
+    pub approved: bool,
 }
 
 impl Node {
@@ -216,6 +218,8 @@ pub struct AuthKey {
     pub reusable: bool,
     /// Makes ephemeral nodes.
     pub ephemeral: bool,
+    /// Its nodes need no approval.
+    pub preapproved: bool,
     /// Has been used.
     pub used: bool,
     /// When it ends; `None` is never.

@@ -51,6 +51,8 @@ struct Entry {
     ephemeral: bool,
     method: RegisterMethod,
     auth_key: Option<AuthKeyId>,
+    /// Somebody has let it in already.
+    approved: bool,
 }
 
 impl Tailnet {
@@ -171,6 +173,7 @@ impl Tailnet {
             self.delete_node(id)?;
         } else {
             self.expire_node(id, now)?;
+            self.leave(id, now);
         }
         Ok(Registered::LoggedOut)
     }
@@ -204,7 +207,14 @@ impl Tailnet {
         now: Now,
         random: Random<'_>,
     ) -> Result<Registered, Refusal> {
-        let key = self.auth_key_by_text(text).ok_or(Refusal::BadAuthKey)?.clone();
+        let Some(key) = self.auth_key_by_text(text).cloned() else {
+            // A container that starts again brings the key it was made with, which may have been
+            // deleted since; without one it would be let in as well.
+            let known = self.node_by_key(&login.key).map(|member| &member.node);
+            let known = known.filter(|node| node.machine == login.machine);
+            let valid = known.filter(|node| !is_expired(node.expiry, now));
+            return valid.map(|node| Registered::Accepted(node.id)).ok_or(Refusal::BadAuthKey);
+        };
         let owner = match key.user {
             _ if !key.tags.is_empty() => Owner::Tags(key.tags.clone()),
             Some(user) => Owner::User(user),
@@ -235,7 +245,8 @@ impl Tailnet {
         }
         let mut login = login;
         login.ephemeral |= key.ephemeral;
-        let entry = entry(login, owner, RegisterMethod::AuthKey, Some(key.id));
+        let mut entry = entry(login, owner, RegisterMethod::AuthKey, Some(key.id));
+        entry.approved = key.preapproved;
         let id = self.admit(entry, now, random)?;
         if !key.used {
             let mut used = key;
@@ -274,6 +285,7 @@ impl Tailnet {
                     node.ephemeral = entry.ephemeral;
                     node.method = entry.method;
                     node.auth_key = entry.auth_key.or(node.auth_key);
+                    node.approved |= entry.approved;
                     match &entry.owner {
                         Owner::Tags(tags) => {
                             node.tags.clone_from(tags);
@@ -364,6 +376,7 @@ impl Tailnet {
             method: entry.method,
             auth_key: entry.auth_key,
             approved_routes: Vec::new(),
+            approved: entry.approved || !self.rules.approval,
         };
         let soft = Soft { host: entry.host.clone(), version: entry.version, ..Soft::default() };
         self.batch.undo_node(id, None);
@@ -391,6 +404,8 @@ fn entry(login: Login, owner: Owner, method: RegisterMethod, auth_key: Option<Au
         ephemeral: login.ephemeral,
         method,
         auth_key,
+        // Whoever approves a login by command is the administrator.
+        approved: method == RegisterMethod::Cli,
     }
 }
 

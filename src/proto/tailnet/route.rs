@@ -1,11 +1,20 @@
 //! Routes: which are in force, and which of several routers of one prefix serves it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::change::Change;
 use super::record::NodeId;
-use super::{Member, Tailnet};
+use super::{Member, Now, Tailnet};
 use crate::wire::prefix::Prefix;
+
+/// How long routers have to come back after the server started before others take their routes.
+/// A client that lost the server tries again within this.
+const RETURN_GRACE: Duration = Duration::from_secs(30);
+
+/// A question to a node whether it is there. Each is another: clients don't answer one twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe(pub i64);
 
 impl Member {
     /// Routes that are advertised and approved, sorted.
@@ -20,6 +29,14 @@ impl Member {
     }
 }
 
+/// How good a choice a router is for its routes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fitness {
+    Offline,
+    Silent,
+    Fit,
+}
+
 impl Tailnet {
     /// The node that serves a subnet route now.
     pub(super) fn primary(&self, route: &Prefix) -> Option<NodeId> {
@@ -32,27 +49,28 @@ impl Tailnet {
         self.primaries.iter().filter(move |(_, node)| **node == id).map(|(route, _)| *route)
     }
 
-    /// Finds the primary router of each prefix: the one that is, as long as it is online; else
-    /// the lowest number that is online; else whoever was before.
+    /// Finds the primary router of each prefix: the one that is, as long as none is fitter; else
+    /// the lowest number of the fittest.
     pub(super) fn elect(&mut self) {
-        let mut routers: BTreeMap<Prefix, Vec<(NodeId, bool)>> = BTreeMap::new();
-        for member in self.nodes.values() {
+        let mut routers: BTreeMap<Prefix, Vec<(NodeId, Fitness)>> = BTreeMap::new();
+        for member in self.nodes.values().filter(|m| !self.waiting.contains(&m.node.id)) {
             for route in member.routes().filter(|route| !route.is_exit()) {
-                routers.entry(route).or_default().push((member.node.id, member.online));
+                let fitness = self.fitness(member, &route);
+                routers.entry(route).or_default().push((member.node.id, fitness));
             }
         }
         let mut elected = BTreeMap::new();
+        let mut shared = BTreeMap::new();
         for (route, candidates) in routers {
             let current = self.primaries.get(&route);
-            let holds = |online: bool| {
-                candidates.iter().find(|(id, on)| Some(id) == current && (*on || !online))
-            };
-            let winner = holds(true)
-                .or_else(|| candidates.iter().find(|(_, on)| *on))
-                .or_else(|| holds(false))
-                .or_else(|| candidates.first());
-            if let Some((id, _)) = winner {
+            let best = candidates.iter().map(|(_, fitness)| *fitness).max();
+            let mut fittest = candidates.iter().filter(|(_, fitness)| Some(*fitness) == best);
+            let first = fittest.clone().next();
+            if let Some((id, _)) = fittest.find(|(id, _)| Some(id) == current).or(first) {
                 elected.insert(route, *id);
+                if candidates.len() > 1 {
+                    shared.insert(route, *id);
+                }
             }
         }
         let old = std::mem::replace(&mut self.primaries, elected);
@@ -65,5 +83,86 @@ impl Tailnet {
                 self.batch.tell(Change::Node(id));
             }
         }
+        if shared != self.shared {
+            self.shared = shared;
+            self.shared_unsaved = true;
+        }
+    }
+
+    fn fitness(&self, member: &Member, route: &Prefix) -> Fitness {
+        // Who served a route before the server started does so until it is missed.
+        let returns = self.returning
+            && !member.live.back
+            && self.primaries.get(route) == Some(&member.node.id);
+        match member {
+            _ if returns => Fitness::Fit,
+            Member { online: false, .. } => Fitness::Offline,
+            Member { live, .. } if live.silent => Fitness::Silent,
+            _ => Fitness::Fit,
+        }
+    }
+
+    /// Asks the routers that share a route whether they are there, and gives up on those that
+    /// did not answer in time. Returns the uptimes at which to do so again.
+    pub(super) fn probe(&mut self, now: Now) -> Vec<Duration> {
+        let mut next = Vec::new();
+        if self.returning {
+            self.returning = now.uptime < RETURN_GRACE;
+            if self.returning {
+                next.push(RETURN_GRACE);
+            } else {
+                self.elect();
+            }
+        }
+        let interval = self.rules.probe_interval;
+        if interval.is_zero() || self.shared.is_empty() {
+            return next;
+        }
+        let ask = self.probed + interval <= now.uptime;
+        if ask {
+            self.probed = now.uptime;
+        }
+        next.push(self.probed + interval);
+        let mut lost = false;
+        for id in self.sharing() {
+            let Some(member) = self.nodes.get_mut(&id) else { continue };
+            let live = &mut member.live;
+            if let Some((_, since)) = live.asked {
+                let end = since + self.rules.probe_timeout;
+                if end > now.uptime {
+                    next.push(end);
+                } else {
+                    live.asked = None;
+                    lost |= !std::mem::replace(&mut live.silent, true);
+                }
+            }
+            if ask && live.streams > 0 {
+                let probe = Probe(now.wall.0);
+                live.asked = Some((probe, now.uptime));
+                next.push(now.uptime + self.rules.probe_timeout);
+                self.batch.tell(Change::Probe(id, probe));
+            }
+        }
+        if lost {
+            self.elect();
+        }
+        next
+    }
+
+    /// A node answers that it is there.
+    pub fn answer_probe(&mut self, id: NodeId, probe: Probe) {
+        let Some(member) = self.nodes.get_mut(&id) else { return };
+        if member.live.asked.is_some_and(|(asked, _)| asked == probe) {
+            member.live.asked = None;
+            if std::mem::take(&mut member.live.silent) {
+                self.elect();
+            }
+        }
+    }
+
+    /// The routers that have a route in common with another.
+    fn sharing(&self) -> BTreeSet<NodeId> {
+        let shares = |m: &&Member| m.routes().any(|route| self.shared.contains_key(&route));
+        self.nodes.values().filter(shares).map(|m| m.node.id).collect()
     }
 }

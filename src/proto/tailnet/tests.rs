@@ -1,5 +1,8 @@
 //! The commands, on a tailnet in memory.
 
+mod lifecycle;
+mod routers;
+
 use super::login::{LoginState, Verdict};
 use super::record::RegisterMethod;
 use super::*;

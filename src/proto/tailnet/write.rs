@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{ApiKey, ApiKeyId, AuthKey, AuthKeyId, Node, NodeId, Soft, User, UserId};
 use crate::wire::key::PrivateKey;
+use crate::wire::prefix::Prefix;
 use crate::wire::time::Timestamp;
 
 /// One change of what is stored. The writes of one command are stored together or not at all.
@@ -53,6 +54,8 @@ pub enum Meta {
     DerpMap(String, DerpMapText),
     /// Forgets the DERP map of a URL.
     NoDerpMap(String),
+    /// Which of several routers serves a route.
+    Primaries(BTreeMap<Prefix, NodeId>),
 }
 
 /// The numbers that the next records get: a number is never used twice, also after its record is
@@ -127,6 +130,8 @@ pub struct Snapshot {
     pub api_keys: BTreeMap<ApiKeyId, ApiKey>,
     /// The policy document, if one was ever set through the API.
     pub policy: Option<PolicyText>,
+    /// Which of several routers served a route.
+    pub primaries: BTreeMap<Prefix, NodeId>,
     /// The numbers that the next records get.
     pub next: NextIds,
     /// The server's static Noise key; none before the first start.
@@ -178,6 +183,7 @@ impl Snapshot {
             Meta::Pinned(pinned) => self.pinned = Some(pinned),
             Meta::DerpMap(url, map) => _ = self.derp_maps.insert(url, map),
             Meta::NoDerpMap(url) => _ = self.derp_maps.remove(&url),
+            Meta::Primaries(primaries) => self.primaries = primaries,
         }
     }
 }

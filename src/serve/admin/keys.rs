@@ -37,6 +37,7 @@ impl Admin<'_> {
             tags: body.list("aclTags")?,
             reusable: body.flag("reusable")?,
             ephemeral: body.flag("ephemeral")?,
+            preapproved: body.flag("preapproved")?,
             expiry: body.expiry("expiration", self.now)?,
         };
         let (id, whole) = self.tailnet.create_auth_key(new, self.now, self.random)?;

@@ -140,7 +140,8 @@ impl Admin<'_> {
             ([node, "rename", name], "POST") => self.rename_node(node, name),
             ([node, "tags"], "POST") => self.tag_node(node, &Body::parse(body)?),
             ([node, "approve_routes"], "POST") => self.approve_routes(node, &Body::parse(body)?),
-            ([_, "expire" | "tags" | "approve_routes"] | [_, "rename", _], _) => {
+            ([node, "approve"], "POST") => self.approve_node(node),
+            ([_, "approve" | "expire" | "tags" | "approve_routes"] | [_, "rename", _], _) => {
                 not_by(call, "POST")
             }
             _ => nothing_at(call),

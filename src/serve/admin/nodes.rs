@@ -64,6 +64,12 @@ impl Admin<'_> {
         self.one_node(id)
     }
 
+    pub(super) fn approve_node(&mut self, node: &str) -> Done {
+        let id = node_id(node)?;
+        self.tailnet.approve_node(id)?;
+        self.one_node(id)
+    }
+
     pub(super) fn tag_node(&mut self, node: &str, body: &Body) -> Done {
         let id = node_id(node)?;
         self.tailnet.set_tags(id, &body.list("tags")?)?;

@@ -69,6 +69,7 @@ pub(super) fn node(json: &mut Json<'_>, tailnet: &Tailnet, member: &Member, now:
     let exits = member.routes().filter(Prefix::is_exit);
     prefixes(json, "subnetRoutes", &mut tailnet.primary_routes(node.id).chain(exits));
     texts(json, "tags", &node.tags);
+    json.key("approved").bool(!tailnet.is_waiting(node.id));
     if host {
         json.key("os").string(&soft.host.os).key("clientVersion").string(&soft.host.client);
     }
@@ -103,6 +104,7 @@ pub(super) fn auth_key(
         (None, _) => json.string(&format!("hskey-auth-{}-***", key.prefix)),
     };
     json.key("reusable").bool(key.reusable).key("ephemeral").bool(key.ephemeral);
+    json.key("preapproved").bool(key.preapproved);
     json.key("used").bool(key.used).key("expiration");
     ends(json, key.expiry, now);
     json.key("createdAt").display(&key.created);

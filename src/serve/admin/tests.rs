@@ -83,8 +83,8 @@ fn auth_keys() {
     assert_eq!(
         key,
         json(&format!(
-            r#"{{"user":{},"id":"1","key":"{whole}","reusable":true,"ephemeral":true,"used":false,
-            "expiration":"2027-01-15T09:00:00Z","createdAt":"2027-01-15T08:00:00Z",
+            r#"{{"user":{},"id":"1","key":"{whole}","reusable":true,"ephemeral":true,"preapproved":false,
+            "used":false,"expiration":"2027-01-15T09:00:00Z","createdAt":"2027-01-15T08:00:00Z",
             "aclTags":["tag:a","tag:b"]}}"#,
             world.call("GET user?id=1", "").1["users"][0]
         ))
@@ -179,7 +179,7 @@ fn nodes() {
         "name":"host1","user":{user},"lastSeen":null,"expiry":null,"preAuthKey":null,
         "createdAt":"2027-01-15T08:00:00Z","registerMethod":"REGISTER_METHOD_CLI",
         "givenName":"host1","online":false,"approvedRoutes":[],"availableRoutes":[],
-        "subnetRoutes":[],"tags":[]}}"#,
+        "subnetRoutes":[],"tags":[],"approved":true}}"#,
         zero = "00".repeat(32),
         user = world.call("GET user?id=1", "").1["users"][0],
     );
@@ -276,6 +276,8 @@ fn tags_and_routes() {
             ("POST node/1/approve_routes", r#"{"routes":["10.0.0.1/8"]}"#, 400, "10.0.0.0/8"),
             ("POST node/1/approve_routes", r#"{"routes":["x"]}"#, 400, "no route"),
             ("POST node/9/approve_routes", "", 404, "no node 9"),
+            ("POST node/9/approve", "", 404, "no node 9"),
+            ("GET node/1/approve", "", 405, "POST"),
             ("POST node/backfillips", "", 400, "confirm"),
             ("POST node/backfillips?confirmed=false", "", 400, "confirm"),
         ],

@@ -32,7 +32,12 @@ pub(super) async fn answer(
             .state
             .execute(|tailnet, now| tailnet.register(client.machine, &request, now, &mut random));
         let outcome = match registered.await {
-            Ok(Registered::Accepted(node)) => Outcome::Accepted(node),
+            Ok(Registered::Accepted(node)) => {
+                if control.state.read(|tailnet| tailnet.is_waiting(node)) {
+                    log::info!("node {node} waits for `gramscale nodes approve -i {node}`");
+                }
+                Outcome::Accepted(node)
+            }
             Ok(Registered::Expired) => Outcome::Expired,
             Ok(Registered::LoggedOut) => Outcome::Expired,
             Ok(Registered::Login(id)) => {
@@ -95,7 +100,8 @@ impl Outcome<'_> {
             }
         }
         json.key("NodeKeyExpired").bool(matches!(self, Self::Expired));
-        json.key("MachineAuthorized").bool(matches!(self, Self::Accepted(_)));
+        let authorized = matches!(self, Self::Accepted(id) if !tailnet.is_waiting(*id));
+        json.key("MachineAuthorized").bool(authorized);
         json.key("AuthURL").text(if let Self::Login(url) = self { url } else { "" });
         json.key("Error").text(if let Self::Error(text) = self { text } else { "" });
         json.close('}');

@@ -2,6 +2,9 @@
 
 use std::rc::Rc;
 
+use gramscale_proto::netmap::PROBE_PATH;
+use gramscale_proto::tailnet::Probe;
+use gramscale_proto::tailnet::record::NodeId;
 use gramscale_proto::wire::h2::Request;
 use gramscale_proto::wire::key::MachineKey;
 
@@ -38,6 +41,10 @@ pub(super) async fn answer(
         ("POST", "/machine/map") => {
             map::answer(control, desk, client, stream, &mut request.body).await
         }
+        ("HEAD", path) if path.starts_with(PROBE_PATH) => {
+            answer_probe(control, client, path);
+            reply(200, "")
+        }
         ("GET", "/machine/whoami") => reply(200, &whoami(control, client)),
         ("GET", path) if path.starts_with(ssh::PATH) => {
             ssh::answer(control, client, stream, &request.path).await
@@ -68,6 +75,20 @@ pub(super) async fn answer(
         }
         _ => reply(404, "there is nothing at this path"),
     }
+}
+
+/// A node of this machine answers that it is there.
+fn answer_probe(control: &Control, client: Client, path: &str) {
+    let rest = path.strip_prefix(PROBE_PATH).and_then(|rest| rest.split_once('/'));
+    let Some((node, probe)) = rest else { return };
+    let (Ok(node), Ok(probe)) = (node.parse().map(NodeId), probe.parse().map(Probe)) else {
+        return;
+    };
+    control.state.update(|tailnet, _| {
+        if tailnet.node(node).is_some_and(|member| member.node.machine == client.machine) {
+            tailnet.answer_probe(node, probe);
+        }
+    });
 }
 
 /// What `tailscale debug ts2021` shows.

@@ -107,6 +107,7 @@ const SECTIONS = () => [
 	] },
 	{ type: 'nodes', title: _('Machines and keys'), options: [
 		[ 'expiry', 'duration', _('Log in again after'), '0', _('For machines without tags; 0 is never.') ],
+		[ 'approval', 'flag', _('New machines wait for approval'), '0', _('Until then they reach nobody. Those with a key that is approved beforehand do not wait.') ],
 		[ 'ephemeral_timeout', 'duration', _('Forget ephemeral machines after'), '2m' ],
 		[ 'auth_key_retention', 'duration', _('Keep old auth keys for'), '7d' ],
 		[ 'ha_probe_interval', 'duration', _('Try routers that share a route every'), '10s' ],

@@ -50,6 +50,7 @@ return baseclass.extend({
 
 	nodeRegister: declare('node_register', 'authId', 'user'),
 	nodeReject: declare('node_reject', 'authId'),
+	nodeApprove: declare('node_approve', 'id'),
 	nodeRename: declare('node_rename', 'id', 'name'),
 	nodeExpire: declare('node_expire', 'id', 'expiry', 'disableExpiry'),
 	nodeTags: declare('node_tags', 'id', 'tags'),

@@ -98,10 +98,13 @@ return view.extend({
 				node.name != node.givenName ? _('calls itself %s').format(node.name) : [])),
 			server.lines(node.tags.length ? node.tags : [ node.user.name ]),
 			server.lines(node.ipAddresses),
-			node.online ? _('online') : server.when(node.lastSeen),
+			node.approved === false ? E('strong', {}, [ _('waits for approval') ])
+				: node.online ? _('online') : server.when(node.lastSeen),
 			expired ? E('strong', {}, [ _('has expired') ]) : server.when(node.expiry),
 			server.lines([ node.os, node.clientVersion ]),
 			[
+				node.approved === false ? act(_('Approve'), 'add', 'approve',
+					() => this.after(server.nodeApprove(node.id))) : [],
 				act(_('Rename'), 'edit', 'rename', () => this.rename(node)),
 				act(_('Tags'), 'edit', 'tags', () => this.tags(node)),
 				act(_('Expiry'), 'edit', 'expiry', () => this.expiry(node)),
