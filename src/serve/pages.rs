@@ -316,6 +316,10 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use gramscale_proto::tailnet::check::SshAnswer;
+    use gramscale_proto::tailnet::record::NodeId;
+    use gramscale_proto::wire::key::MachineKey;
+
     use super::super::admin::fixture::World;
     use super::*;
 
@@ -413,6 +417,40 @@ mod tests {
             assert_eq!(auth(&world.tailnet, bad).status, 400, "{bad}");
         }
         assert_eq!(auth(&world.tailnet, &id).status, 404);
+    }
+
+    #[test]
+    fn logins_over_ssh() {
+        let mut world = World::new();
+        world.join(5);
+        world.join(6);
+        let policy =
+            r#"{"ssh":[{"action":"check","src":["ann@"],"dst":["ann@"],"users":["<b>"]}]}"#;
+        let body = serde_json::json!({ "policy": policy }).to_string();
+        assert_eq!(world.call("PUT policy", &body).0, 200);
+        let ask = |world: &mut World, byte: u8| {
+            let (machine, now) = (MachineKey([6; 32]), world.now);
+            let mut random = |out: &mut [u8]| out.fill(byte);
+            let (from, to) = (NodeId(1), NodeId(2));
+            world.tailnet.ask_ssh(&machine, from, to, "<b>", None, now, &mut random)
+        };
+        let Ok(SshAnswer::Ask(first)) = ask(&mut world, 1) else { panic!("it does not ask") };
+        let answer = auth(&world.tailnet, &first.to_string());
+        assert_eq!(answer.status, 200);
+        for part in [
+            "<b>host5</b> (ann) wants to log in on <b>host6</b> as <b>&lt;b&gt;</b>",
+            &format!("<pre>gramscale auth approve --auth-id {first}</pre>"),
+        ] {
+            assert!(text(&answer).contains(part), "{}", text(&answer));
+        }
+        let body = format!(r#"{{"authId":"{first}"}}"#);
+        assert_eq!(world.call("POST auth/reject", &body).0, 200);
+        assert_eq!(auth(&world.tailnet, &first.to_string()).status, 404);
+        let Ok(SshAnswer::Ask(second)) = ask(&mut world, 2) else { panic!("it does not ask") };
+        let body = format!(r#"{{"authId":"{second}"}}"#);
+        assert_eq!(world.call("POST auth/approve", &body).0, 200);
+        assert_eq!(world.call("POST auth/approve", &body).0, 404);
+        assert_eq!(ask(&mut world, 3), Ok(SshAnswer::Accept));
     }
 
     #[test]

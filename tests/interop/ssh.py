@@ -17,7 +17,7 @@ def policy(*rules):
     return {"tagOwners": OWNERS, "acls": OPEN, "ssh": [{**base, **rule} for rule in rules]}
 
 
-ACCEPT = policy({"action": "accept", "users": ["autogroup:nonroot"]})
+ACCEPT = policy({"action": "accept", "users": ["autogroup:nonroot"], "acceptEnv": ["GRAMSCALE_*"]})
 CHECK = policy({"action": "check", "checkPeriod": "1h", "users": [GUEST]})
 ALWAYS = policy({"action": "check", "checkPeriod": "always", "users": [GUEST]})
 NONE = {"tagOwners": OWNERS, "acls": OPEN}
@@ -39,6 +39,9 @@ def run(report, lab):
         laptop.sees(box.name)
         report.check(f"no rule, no login: {version}", refused, laptop, box, GUEST)
         report.check(f"accept: {version}", accept, lab, server, laptop, box)
+        # The oldest takes no variables at all.
+        if number > 12:
+            report.check(f"variables that the policy names come along: {version}", variables, laptop, box)
         report.check(f"check, said yes to, and remembered: {version}", approved, lab, server, laptop, box)
         report.check(f"check, said no to: {version}", rejected, lab, server, laptop, box)
         report.check(f"check each time anew: {version}", always, lab, server, laptop, box)
@@ -54,16 +57,18 @@ def populate(host):
         file.write(f"{GUEST}:x:4242:\n")
 
 
-def command(laptop, box, login):
+def command(laptop, box, login, *words):
     options = ("-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
                "-o", "ConnectTimeout=20", "-o", "BatchMode=yes")
-    return laptop.host.command("ssh", *options, f"{login}@{box.addresses()[0]}", "id", "-un")
+    options += ("-o", "SendEnv=GRAMSCALE_WORD OTHER_WORD")
+    return laptop.host.command("ssh", *options, f"{login}@{box.addresses()[0]}", *(words or ("id", "-un")))
 
 
-def attempt(laptop, box, login):
+def attempt(laptop, box, login, *words):
     """Logs in: (exit status, what the far end printed, what ssh said)."""
-    done = subprocess.run(command(laptop, box, login), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=60, env=laptop.env)
+    env = {**laptop.env, "GRAMSCALE_WORD": "one", "OTHER_WORD": "two"}
+    done = subprocess.run(command(laptop, box, login, *words), stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=60, env=env)
     return done.returncode, done.stdout.strip(), done.stderr
 
 
@@ -86,6 +91,11 @@ def accept(lab, server, laptop, box):
     put(lab, server, ACCEPT)
     wait("the guest to be let in", 30, lambda: enters(laptop, box, GUEST))
     refused(laptop, box, "root")
+
+
+def variables(laptop, box):
+    status, words, said = attempt(laptop, box, GUEST, "echo", "$GRAMSCALE_WORD,$OTHER_WORD")
+    expect(status == 0 and words == "one,", f"{words!r}: {said}")
 
 
 class Login:

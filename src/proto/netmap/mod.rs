@@ -351,6 +351,11 @@ impl Netmap {
             ("https://tailscale.com/cap/is-admin", Vec::new()),
             ("https://tailscale.com/cap/ssh", Vec::new()),
             ("default-auto-update", vec![update]),
+            // Without it clients take no variable of an SSH login, whatever the policy accepts
+            // (tailssh incubator.go).
+            ("ssh-env-vars", Vec::new()),
+            // App connectors remember the routes that they found.
+            ("store-appc-routes", Vec::new()),
         ]);
         if self.settings.taildrop {
             all.insert("https://tailscale.com/cap/file-sharing", Vec::new());
