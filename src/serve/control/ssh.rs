@@ -4,12 +4,12 @@ use std::rc::Rc;
 
 use gramscale_proto::policy::{SSH_CHECK_URL, write_ssh_accept};
 use gramscale_proto::tailnet::Refusal;
-use gramscale_proto::tailnet::check::SshAnswer;
+use gramscale_proto::tailnet::check::{CHECK_TIMEOUT, SshAnswer};
 use gramscale_proto::tailnet::login::LoginId;
 use gramscale_proto::tailnet::record::NodeId;
 use gramscale_proto::wire::http1::form;
 use gramscale_proto::wire::json::Json;
-use gramscale_rt::random;
+use gramscale_rt::{random, timeout};
 
 use super::Control;
 use super::rpc::{Client, json_answer, text_answer};
@@ -34,7 +34,10 @@ pub(super) async fn answer(
             tailnet.ask_ssh(&client.machine, *from, *to, login, *asked, now, &mut random)
         });
         match answer {
-            Ok(SshAnswer::Wait(id)) => control.state.login_decided(id).await,
+            // Nothing else may happen until it has waited too long, which asking again finds out.
+            Ok(SshAnswer::Wait(id)) => {
+                let _ = timeout(CHECK_TIMEOUT, control.state.login_decided(id)).await;
+            }
             Ok(answer) => return json_answer(stream, question.render(control, answer)),
             Err(Refusal::NoNode(_)) => return text_answer(stream, 404, "there is no such node"),
             Err(refusal) => return text_answer(stream, 401, &refusal.to_string()),
