@@ -11,16 +11,17 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-mod budget;
+mod counts;
 mod link;
 mod node;
 mod scenes;
 mod server;
 mod told;
 
+use counts::Instructions;
 use node::{Node, World};
 use scenes::Joins;
-use server::Server;
+use server::{Server, Under};
 
 /// Clients that join one after the other before the rest joins at once.
 const ALONE: usize = 10;
@@ -34,6 +35,8 @@ struct Plan {
     sizes: Vec<usize>,
     limit: Duration,
     changes: usize,
+    /// Count instructions too, and look at what a slow disk holds up.
+    thorough: bool,
     /// Wait before and after the joins, for somebody who looks at the server with tools.
     hold: bool,
     /// Fail over these limits.
@@ -45,6 +48,7 @@ const HELP: &str = "options:
   --nodes N,N,...  how many clients (100,500)
   --limit SECONDS  how long anything may take (120)
   --changes N      endpoint changes that are measured (50)
+  --thorough       count instructions too (valgrind), and what a slow disk holds up (strace)
   --budget FILE    fail when something is above the limits in FILE
   --hold           wait for Enter before the joins and after them";
 
@@ -54,6 +58,7 @@ fn main() {
         sizes: vec![100, 500],
         limit: Duration::from_secs(120),
         changes: 50,
+        thorough: false,
         hold: false,
         budget: None,
     };
@@ -65,6 +70,7 @@ fn main() {
             "--nodes" => plan.sizes = value().split(',').map(number).collect(),
             "--limit" => plan.limit = Duration::from_secs(number(&value()) as u64),
             "--changes" => plan.changes = number(&value()),
+            "--thorough" => plan.thorough = true,
             "--budget" => plan.budget = Some(value().into()),
             "--hold" => plan.hold = true,
             // `cargo bench` adds it.
@@ -93,7 +99,7 @@ fn number(text: &str) -> usize {
 /// Whether all was done in time and within the budget.
 async fn measure(plan: &Plan, size: usize) -> bool {
     println!("\ncontrol: {size} nodes");
-    let mut run = Run::start(plan).await;
+    let mut run = Run::start(plan, Under::Nothing).await;
     run.alone().await;
     if !run.joins(size - MORE).await {
         return false;
@@ -103,14 +109,67 @@ async fn measure(plan: &Plan, size: usize) -> bool {
     run.changes().await;
     run.same().await;
     run.full_maps().await;
+    run.calls().await;
     let good = run.restart().await;
+    run.policy().await;
+    let mut run_figures = std::mem::take(&mut run.figures);
+    drop(run);
+    if plan.thorough {
+        run_figures.extend(instructions(plan, size).await);
+        slow_disk(plan, size).await;
+    }
     let figures: String =
-        run.figures.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        run_figures.iter().map(|(name, value)| format!(" {name}={value}")).collect();
     println!("figures nodes={size}{figures}");
     let Some(file) = &plan.budget else { return good };
-    let excesses = budget::excesses(file, size, &run.figures);
+    let excesses = counts::excesses(file, &format!("control.{size}"), &run_figures);
     excesses.iter().for_each(|excess| println!("over budget: {excess}"));
     good && excesses.is_empty()
+}
+
+/// Instructions, which are the same on every machine: a server of its own under callgrind.
+async fn instructions(plan: &Plan, size: usize) -> Vec<(&'static str, u64)> {
+    const CHANGES: usize = 20;
+    let mut run = Run::start(plan, Under::Callgrind).await;
+    let nodes: Vec<_> = (0..size).map(|i| Node::new(&run.world, i)).collect();
+    let Run { server, world, .. } = &run;
+    let limit = plan.limit;
+    let mut counter = Instructions::start(server.pid(), server.folder());
+    scenes::joins(server, world, &[], &nodes, limit).await;
+    let joins = counter.take();
+    scenes::changes(server, world, &nodes, CHANGES, limit).await;
+    let changes = counter.take();
+    scenes::same(server, world, &nodes[1], CHANGES).await;
+    let same = counter.take();
+    scenes::full_maps(server, world, &nodes, CHANGES).await;
+    let maps = counter.take();
+    let each = |name, count: u64| (name, count / CHANGES as u64);
+    // Each whole map follows a change.
+    for (name, count) in [
+        ("join_instructions", joins / size as u64),
+        each("change_instructions", changes),
+        each("same_instructions", same),
+        each("full_map_instructions", maps.saturating_sub(changes)),
+    ] {
+        row(&format!("  {name}"), &format!("{:.0} thousand", count as f64 / 1e3));
+        run.figures.push((name, count));
+    }
+    std::mem::take(&mut run.figures)
+}
+
+/// What goes on while each commit takes two seconds.
+async fn slow_disk(plan: &Plan, size: usize) {
+    let run = Run::start(plan, Under::SlowDisk).await;
+    let nodes: Vec<_> = (0..=size).map(|i| Node::new(&run.world, i)).collect();
+    let Some((joining, nodes)) = nodes.split_last() else { return };
+    let limit = plan.limit;
+    let joins = scenes::joins(&run.server, &run.world, &[], nodes, limit).await;
+    run.all_there(&format!("{size} joins at once, each sync of the disk takes 2 s"), &joins);
+    let (registration, changes) = scenes::while_joining(&run.world, nodes, joining, limit).await;
+    row("  one more registration", &millis(registration));
+    let last = changes.last().map_or_else(|| "never".into(), |time| millis(*time));
+    let name = format!("  {} endpoint changes meanwhile, p50 / max", changes.len());
+    row(&name, &format!("{} / {last}", middle(&changes)));
 }
 
 /// One server with its clients.
@@ -124,16 +183,19 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    async fn start(plan: &'a Plan) -> Self {
-        let server = Server::start(&plan.server);
+    async fn start(plan: &'a Plan, under: Under) -> Self {
+        let server = Server::start(&plan.server, under);
         gramscale_rt::sleep(Duration::from_millis(500)).await;
         let empty = server.memory();
-        let text = format!("{} ({} private)", mib(empty.resident), mib(empty.private));
-        row("resident, 0 nodes", &text);
+        if under == Under::Nothing {
+            let text = format!("{} ({} private)", mib(empty.resident), mib(empty.private));
+            row("resident, 0 nodes", &text);
+        }
         server.command(&["users", "create", "bench"]);
         let key = server.command(&["preauthkeys", "create", "--user", "bench", "--reusable"]);
         let world = World::new(server.addr, key.trim().into());
-        Self { plan, server, world, nodes: Vec::new(), figures: Vec::new() }
+        let figures = vec![("resident_empty", empty.resident)];
+        Self { plan, server, world, nodes: Vec::new(), figures }
     }
 
     async fn alone(&mut self) {
@@ -178,6 +240,8 @@ impl<'a> Run<'a> {
         let text = format!("{} ({} private)", mib(memory.resident), mib(memory.private));
         row(&format!("resident, {} nodes", self.nodes.len()), &text);
         row("  peak", &mib(memory.peak));
+        self.figure("resident", memory.resident);
+        self.figure("resident_peak", memory.peak);
         let threads = self.server.threads() as u64;
         row("threads serving", &threads.to_string());
         self.figure("threads", threads);
@@ -196,6 +260,18 @@ impl<'a> Run<'a> {
         self.figure("change_messages", cost.messages / count as u64);
         self.figure("change_map_bytes", map);
         self.figure("change_wire_bytes", wire);
+    }
+
+    async fn calls(&mut self) {
+        const COUNT: usize = 20;
+        let limit = self.plan.limit;
+        let scene = scenes::changes(&self.server, &self.world, &self.nodes, COUNT, limit);
+        let Some((calls, _)) = counts::count_calls(self.server.pid(), scene).await else {
+            return row("system calls for an endpoint change", "not counted (no strace)");
+        };
+        let each = calls / COUNT as u64;
+        row("system calls for an endpoint change", &each.to_string());
+        self.figure("change_calls", each);
     }
 
     async fn same(&mut self) {
@@ -223,6 +299,15 @@ impl<'a> Run<'a> {
         self.figure("return_messages", back.cost.messages);
         self.figure("return_map_bytes", back.cost.map_bytes);
         back.time.is_some()
+    }
+
+    async fn policy(&mut self) {
+        let limit = self.plan.limit;
+        let set = scenes::policy(&self.server, &self.world, self.nodes.len(), limit).await;
+        let last = set.times.first().map_or_else(|| "never".into(), |time| millis(*time));
+        row("a policy of 200 rules set until the last is told", &last);
+        let text = format!("{}, {}", millis(set.cost.serving), mib(set.cost.map_bytes));
+        row("  CPU, map bytes", &text);
     }
 
     fn all_there(&self, name: &str, joins: &Joins) {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use gramscale_rt::{sleep, spawn};
+use gramscale_rt::{sleep, spawn, timeout};
 
 use super::link::server_key;
 use super::node::{Node, World};
@@ -166,6 +166,31 @@ pub(super) async fn changes(
     Changes { times, cost: before.since(server, world) }
 }
 
+/// Nodes say that their endpoints have changed until `joining` is registered: how long that took,
+/// and until the last viewer knew, each, sorted.
+pub(super) async fn while_joining(
+    world: &World,
+    nodes: &[Rc<Node>],
+    joining: &Rc<Node>,
+    limit: Duration,
+) -> (Duration, Vec<Duration>) {
+    let (mut times, mut port) = (Vec::new(), 25_000);
+    let join = spawn(joining.clone().join());
+    for node in nodes.iter().cycle() {
+        if join.is_finished() {
+            break;
+        }
+        let begun = Instant::now();
+        port += 1;
+        node.move_to(port).await.expect("an update");
+        let Some(told) = world.all_told(limit).await else { break };
+        times.push(told - begun);
+        sleep(Duration::from_millis(10)).await;
+    }
+    times.sort_unstable();
+    (join.await.registration, times)
+}
+
 /// One node says what it has said before, again and again.
 pub(super) async fn same(server: &Server, world: &World, node: &Rc<Node>, count: usize) -> Cost {
     let before = Cost::now(server, world);
@@ -174,6 +199,31 @@ pub(super) async fn same(server: &Server, world: &World, node: &Rc<Node>, count:
     }
     quiet(world).await;
     before.since(server, world)
+}
+
+/// An administrator sets a policy that allows all nodes 200 ports, so that all get a new filter.
+pub(super) async fn policy(
+    server: &Server,
+    world: &World,
+    nodes: usize,
+    limit: Duration,
+) -> Changes {
+    let rule =
+        |port: u32| format!("{{\"action\":\"accept\",\"src\":[\"*\"],\"dst\":[\"*:{port}\"]}}");
+    let rules: Vec<_> = (1000..1200).map(rule).collect();
+    let file = server.folder().join("policy");
+    std::fs::write(&file, format!("{{\"acls\":[{}]}}", rules.join(","))).expect("a file");
+    let (begun, before) = (Instant::now(), Cost::now(server, world));
+    server.command(&["policy", "set", "--file", &file.display().to_string()]);
+    let told = async {
+        while world.messages.get() < before.messages + nodes as u64 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        begun.elapsed()
+    };
+    let times = timeout(limit, told).await.into_iter().collect();
+    quiet(world).await;
+    Changes { times, cost: before.since(server, world) }
 }
 
 pub(super) struct FullMaps {

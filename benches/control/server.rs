@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::counts::{CALLGRIND, Instructions};
+
 /// How long it may take to listen, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,9 +30,20 @@ pub(super) fn kill_on_panic() {
     }));
 }
 
+/// What the server runs under.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Under {
+    Nothing,
+    /// It counts instructions.
+    Callgrind,
+    /// Each sync of the disk takes two seconds.
+    SlowDisk,
+}
+
 /// A running server. Dropping it kills it and removes its folder.
 pub(super) struct Server {
     program: PathBuf,
+    under: Under,
     folder: PathBuf,
     pub(super) addr: SocketAddr,
     child: Child,
@@ -38,14 +51,14 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts it in a new folder, on a free port of this machine alone.
-    pub(super) fn start(program: &Path) -> Self {
+    pub(super) fn start(program: &Path, under: Under) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = free.local_addr().expect("an address");
         drop(free);
         let folder = std::env::temp_dir().join(format!("gramscale-bench-{}", addr.port()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let child = spawn(program, &folder, addr);
-        Self { program: program.into(), folder, addr, child }
+        let child = spawn(program, under, &folder, addr);
+        Self { program: program.into(), under, folder, addr, child }
     }
 
     /// Ends it as an administrator does, and starts it again.
@@ -57,7 +70,7 @@ impl Server {
             assert!(Instant::now() < deadline, "the server does not end");
             std::thread::sleep(Duration::from_millis(2));
         }
-        self.child = spawn(&self.program, &self.folder, self.addr);
+        self.child = spawn(&self.program, self.under, &self.folder, self.addr);
     }
 
     /// Runs a command of its command line; what it prints.
@@ -113,6 +126,11 @@ impl Server {
         self.child.id()
     }
 
+    /// Where it keeps its files.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn proc(&self, file: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap_or_default()
     }
@@ -134,8 +152,24 @@ pub(super) struct Memory {
 }
 
 /// Starts the program and waits until it says that it listens.
-fn spawn(program: &Path, folder: &Path, addr: SocketAddr) -> Child {
-    let mut child = Command::new(program)
+fn spawn(program: &Path, under: Under, folder: &Path, addr: SocketAddr) -> Child {
+    let mut command = match under {
+        Under::Nothing => Command::new(program),
+        Under::Callgrind => {
+            let [valgrind, tool] = CALLGRIND;
+            let mut command = Command::new(valgrind);
+            command.args([tool, &Instructions::argument(folder)]).arg(program);
+            command
+        }
+        Under::SlowDisk => {
+            let mut command = Command::new("strace");
+            command.args(["-f", "--seccomp-bpf", "-o", "/dev/null"]);
+            command.args(["-e", "trace=fsync,fdatasync"]);
+            command.args(["-e", "inject=fsync,fdatasync:delay_enter=2000000"]).arg(program);
+            command
+        }
+    };
+    let mut child = command
         .arg("serve")
         .arg("--data-dir")
         .arg(folder)
@@ -146,7 +180,7 @@ fn spawn(program: &Path, folder: &Path, addr: SocketAddr) -> Child {
         .stdout(Stdio::piped())
         .stderr(std::fs::File::create(folder.join("log")).expect("a log"))
         .spawn()
-        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
     RUNNING.store(child.id(), Ordering::Relaxed);
     // The first line comes when everything listens; the rest is read so that it can be written.
     let mut out = BufReader::new(child.stdout.take().expect("piped"));
@@ -161,6 +195,12 @@ fn spawn(program: &Path, folder: &Path, addr: SocketAddr) -> Child {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if self.under == Under::SlowDisk {
+            // A tracer that is killed lets go of what it traces, which then goes on.
+            let pid = self.child.id();
+            let server = self.proc(&format!("task/{pid}/children"));
+            let _ = Command::new("kill").arg("-KILL").args(server.split_whitespace()).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         RUNNING.store(0, Ordering::Relaxed);

@@ -1,7 +1,6 @@
 //! The process that is measured, seen from outside.
 
 use std::fs::File;
-use std::future::Future;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::counts::{CALLGRIND, Instructions};
 use super::{Plan, client};
 
 /// How long a relay may take to listen.
@@ -24,7 +24,7 @@ pub(super) struct Process {
     pub(super) name: String,
     pub(super) addr: SocketAddr,
     pub(super) tls: bool,
-    pid: u32,
+    pub(super) pid: u32,
     /// `None`: somebody else's.
     child: Option<Child>,
     /// Removed at the end.
@@ -40,15 +40,27 @@ impl Process {
         }
         match &plan.derper {
             Some(program) => Self::official(program),
-            None => Self::product(&plan.server, plan.tls),
+            None => Self::product(Command::new(&plan.server), free_port(), plan.tls),
         }
     }
 
-    /// The product, with all that it does beside relaying.
-    fn product(program: &Path, tls: bool) -> Self {
+    /// The product under callgrind.
+    pub(super) fn counted(plan: &Plan) -> Self {
+        let [valgrind, tool] = CALLGRIND;
         let addr = free_port();
+        let mut command = Command::new(valgrind);
+        command.args([tool, &Instructions::argument(&folder(addr))]).arg(&plan.server);
+        Self::product(command, addr, plan.tls)
+    }
+
+    /// Its instructions from now on, of [`Self::counted`] only.
+    pub(super) fn instructions(&self) -> Instructions {
+        Instructions::start(self.pid, self.folder.as_deref().expect("it has files"))
+    }
+
+    /// The product, with all that it does beside relaying.
+    fn product(mut command: Command, addr: SocketAddr, tls: bool) -> Self {
         let folder = folder(addr);
-        let mut command = Command::new(program);
         command.arg("serve").arg("--data-dir").arg(&folder);
         command.args(["--listen", &addr.to_string(), "--server-url", &format!("http://{addr}")]);
         // A free port, for another server may be running here.
@@ -140,24 +152,6 @@ impl Process {
         let body = answer.rsplit("\r\n\r\n").next().unwrap_or_default();
         let mut numbers = body.split(' ').map(|n| n.parse().expect("a number"));
         (numbers.next().expect("a count"), numbers.next().expect("bytes"))
-    }
-
-    /// Counts the system calls during `scene`, if there is `strace`; also returns what it returns.
-    pub(super) async fn count_calls(&self, scene: impl Future<Output = u64>) -> Option<(u64, u64)> {
-        let out = std::env::temp_dir().join(format!("relay-bench-{}.strace", self.pid));
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-q", "-c", "-U", "calls,name", "-o"]).arg(&out);
-        strace.arg("-p").arg(self.pid.to_string());
-        let mut strace = strace.stderr(Stdio::null()).spawn().ok()?;
-        std::thread::sleep(Duration::from_millis(300));
-        let packets = scene.await;
-        let pid = strace.id().to_string();
-        Command::new("kill").args(["-INT", &pid]).status().ok()?;
-        strace.wait().ok()?;
-        let table = std::fs::read_to_string(&out).ok()?;
-        let _ = std::fs::remove_file(out);
-        let total = table.lines().find(|line| line.trim_end().ends_with("total"))?;
-        Some((total.split_whitespace().next()?.parse().ok()?, packets))
     }
 }
 

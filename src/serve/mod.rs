@@ -14,6 +14,8 @@ pub mod relay;
 mod router;
 mod run;
 mod secure;
+#[cfg(test)]
+mod slow_disk;
 pub mod state;
 pub mod stun;
 

@@ -169,17 +169,7 @@ impl State {
         self: &Rc<Self>,
         command: impl FnOnce(&mut Tailnet, Now) -> Result<T, E>,
     ) -> Result<Result<T, E>, StoreError> {
-        let now = self.now();
-        let (answer, batch) = {
-            let mut tailnet = self.tailnet.borrow_mut();
-            let answer = command(&mut tailnet, now);
-            let mut batch = tailnet.take_batch();
-            if answer.is_err() && !batch.writes.is_empty() {
-                batch.changes = tailnet.undo(batch.number, std::mem::take(&mut batch.changes));
-                batch.writes.clear();
-            }
-            (answer, batch)
-        };
+        let (answer, batch) = self.plan(command);
         // What it only read, others may still be storing: it is told when that is on disk too.
         let reads = batch.writes.is_empty() && !self.store.is_settled();
         let stored = self.carry_through(batch);
@@ -188,6 +178,33 @@ impl State {
         }
         stored.await?;
         Ok(answer)
+    }
+
+    /// [`Self::execute`] for what nodes say of themselves: their answer tells nothing that others
+    /// may still be storing, so while there is nothing to store it waits for nobody.
+    pub async fn take_in(
+        self: &Rc<Self>,
+        command: impl FnOnce(&mut Tailnet, Now) -> Result<(), Refusal>,
+    ) -> Result<(), Failure> {
+        let (answer, batch) = self.plan(command);
+        self.carry_through(batch).await.map_err(Failure::Store)?;
+        answer.map_err(Failure::Refused)
+    }
+
+    /// Runs a command; what it left to be done. A refusal takes back what was changed before it.
+    fn plan<T, E>(
+        &self,
+        command: impl FnOnce(&mut Tailnet, Now) -> Result<T, E>,
+    ) -> (Result<T, E>, Batch) {
+        let now = self.now();
+        let mut tailnet = self.tailnet.borrow_mut();
+        let answer = command(&mut tailnet, now);
+        let mut batch = tailnet.take_batch();
+        if answer.is_err() && !batch.writes.is_empty() {
+            batch.changes = tailnet.undo(batch.number, std::mem::take(&mut batch.changes));
+            batch.writes.clear();
+        }
+        (answer, batch)
     }
 
     /// Stores a batch and tells its changes. The work is done even if nobody waits for it.

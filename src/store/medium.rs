@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes that a database can be opened on.
 pub trait Medium: fmt::Debug + Send + Sync {
@@ -82,7 +82,7 @@ impl Memory {
         self.with(|cells| cells.fuse = calls);
     }
 
-    /// How long each sync takes.
+    /// How long each sync takes, also the one that is under way.
     pub fn set_sync_time(&self, time: Duration) {
         self.with(|cells| cells.sync_time = time);
     }
@@ -171,11 +171,11 @@ impl Medium for Memory {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let time = self.with(|cells| {
-            cells.burn()?;
-            io::Result::Ok(cells.sync_time)
-        })?;
-        thread::sleep(time);
+        self.with(Cells::burn)?;
+        let begun = Instant::now();
+        while begun.elapsed() < self.with(|cells| cells.sync_time) {
+            thread::sleep(Duration::from_millis(1));
+        }
         Ok(())
     }
 }

@@ -456,7 +456,7 @@ fn a_question_is_put_once() {
 #[test]
 fn chunks_are_shared() {
     let mut world = World::new(2);
-    for _ in 0..130 {
+    for _ in 0..34 {
         world.join();
         world.commit(true);
     }

@@ -39,7 +39,7 @@ pub(super) async fn answer(
         Err(refusal) => return text_answer(stream, 404, &refusal.to_string()),
     };
     if !request.readonly {
-        let updated = state.execute(|tailnet, _| tailnet.update(node, &request)).await;
+        let updated = state.take_in(|tailnet, _| tailnet.update(node, &request)).await;
         if let Err(failure) = updated {
             return text_answer(stream, 500, &failure.to_string());
         }

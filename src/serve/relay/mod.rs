@@ -32,7 +32,7 @@ mod pace;
 mod queue;
 mod registry;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use client::{Client, Session};
 pub use counters::{Count, Counters, Gauges, Kind, Loss};

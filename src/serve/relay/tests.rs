@@ -97,7 +97,7 @@ impl std::ops::Drop for Pipe {
     }
 }
 
-fn relay(options: Options) -> Rc<Relay> {
+pub(in crate::serve) fn relay(options: Options) -> Rc<Relay> {
     Relay::new(PrivateKey::from_random([7; 32]), options, Rc::new(|_| true))
 }
 
@@ -110,17 +110,17 @@ fn key(n: u8) -> NodeKey {
 }
 
 /// A client that is logged in, and the task that serves it.
-struct Peer {
+pub(in crate::serve) struct Peer {
     io: Pipe,
     reader: Reader,
     read: Vec<u8>,
-    key: NodeKey,
+    pub(in crate::serve) key: NodeKey,
     info: ServerInfo,
     served: Task<End>,
 }
 
 impl Peer {
-    async fn login(relay: &Rc<Relay>, n: u8) -> Self {
+    pub(in crate::serve) async fn login(relay: &Rc<Relay>, n: u8) -> Self {
         Self::arrive(relay, n, 1 << 20, Arrival::default()).await
     }
 
@@ -178,11 +178,11 @@ impl Peer {
         self.io.write_all(&bytes).await.unwrap();
     }
 
-    async fn packet(&mut self, dst: NodeKey, data: &[u8]) {
+    pub(in crate::serve) async fn packet(&mut self, dst: NodeKey, data: &[u8]) {
         self.send(Frame::SendPacket { dst, data }).await;
     }
 
-    async fn expect(&mut self, frame: Frame<'_>) {
+    pub(in crate::serve) async fn expect(&mut self, frame: Frame<'_>) {
         let next = timeout(5 * SECOND, self.next()).await.expect("no frame comes");
         let expected = format!("{frame:?}");
         let short = |text: &str| text.chars().take(200).collect::<String>();
