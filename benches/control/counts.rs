@@ -18,7 +18,15 @@ pub(super) async fn count_calls<T>(pid: u32, scene: impl Future<Output = T>) -> 
     let mut strace = Command::new("strace");
     strace.args(["-f", "-q", "-c", "-U", "calls,name", "-o"]).arg(&out);
     let mut strace = strace.arg("-p").arg(pid.to_string()).stderr(Stdio::null()).spawn().ok()?;
-    gramscale_rt::sleep(Duration::from_millis(500)).await;
+    let status = || fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    while status().contains("TracerPid:\t0\n") {
+        if strace.try_wait().ok()?.is_some() {
+            return None;
+        }
+        gramscale_rt::sleep(Duration::from_millis(10)).await;
+    }
+    // It may have other threads to attach to.
+    gramscale_rt::sleep(Duration::from_millis(300)).await;
     let done = scene.await;
     Command::new("kill").args(["-INT", &strace.id().to_string()]).status().ok()?;
     strace.wait().ok()?;

@@ -194,7 +194,10 @@ impl<'a> Run<'a> {
         server.command(&["users", "create", "bench"]);
         let key = server.command(&["preauthkeys", "create", "--user", "bench", "--reusable"]);
         let world = World::new(server.addr, key.trim().into());
-        let figures = vec![("resident_empty", empty.resident)];
+        let mut figures = Vec::new();
+        if under == Under::Nothing {
+            figures.push(("resident_empty", empty.resident));
+        }
         Self { plan, server, world, nodes: Vec::new(), figures }
     }
 
