@@ -159,6 +159,21 @@ fn another_port_is_a_new_start() {
 }
 
 #[test]
+fn the_url_is_dialled() {
+    let (first, second) = (free_port(), free_port());
+    let router = Router::start("dialled", first, "");
+    assert!(router.cli(&["reach"]).contains("leads here"));
+    // Of two servers only one can be where the URL leads.
+    let url = format!("config server\n\toption server_url 'http://127.0.0.1:{first}'\n");
+    let other = Router::start("other", second, &url);
+    let told = other.cli(&["reach"]);
+    assert!(told.contains("another server answers there"), "{told}");
+    drop(router);
+    let told = other.cli(&["reach"]);
+    assert!(told.contains("cannot connect"), "{told}");
+}
+
+#[test]
 fn a_new_program_gets_its_turn() {
     let port = free_port();
     let mut router = Router::start("new", port, "");

@@ -8,7 +8,7 @@
 //!
 //! Words are bare, in `'...'` (as they are) or in `"..."` (with backslashes), also glued together
 //! (`'it'\''s'`); quoted ones may go on over lines. `;` ends a command as a line's end does, `#`
-//! begins a comment where a word could begin.
+//! begins a comment wherever it stands bare.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -166,7 +166,7 @@ impl Words<'_> {
                     self.next();
                     self.escaped(&mut text);
                 }
-                ';' => break,
+                ';' | '#' => break,
                 c if c.is_ascii_whitespace() || *c == '\x0b' => break,
                 _ => text.extend(self.next()),
             }
@@ -295,7 +295,12 @@ mod tests {
             (r#""a \"b\" \\ \n c""#, r#"a "b" \ n c"#),
             (r"'a\b'", r"a\b"),
             (r"a\ b\#c", "a b#c"),
-            ("a#b", "a#b"),
+            ("a#b", "a"),
+            ("'a'# b", "a"),
+            ("a'b c'd", "ab cd"),
+            (r#""\'""#, "'"),
+            (r#""q\tq""#, "qtq"),
+            (r"x\;y", "x;y"),
             ("''", ""),
             ("'two\nlines'", "two\nlines"),
             ("\"joined \\\nline\"", "joined line"),
