@@ -42,7 +42,7 @@ return view.extend({
 		const join = E('div', { 'id': 'gramscale-join' });
 		let shown = null;
 
-		const draw = ([ status, service, rules ]) => {
+		this.draw = ([ status, service, rules ]) => {
 			dom.content(state, this.renderState(status, service, rules));
 			/* The code is drawn again only when it says something else. */
 			if (shown !== (status.serverUrl ?? '')) {
@@ -51,10 +51,14 @@ return view.extend({
 			}
 		};
 
-		draw(data);
-		poll.add(() => this.look().then(draw), 10);
+		this.draw(data);
+		poll.add(() => this.refresh(), 10);
 
 		return E([ E('h2', {}, [ _('Gramscale') ]), state, join ]);
+	},
+
+	refresh() {
+		return this.look().then(data => this.draw(data));
 	},
 
 	renderState(status, service, rules) {
@@ -121,11 +125,7 @@ return view.extend({
 	},
 
 	control(action, label) {
-		const run = () => serviceInit('gramscale', action)
-			.then(() => this.look())
-			.then(([ status, service, rules ]) => dom.content(
-				document.getElementById('gramscale-state'),
-				this.renderState(status, service, rules)));
+		const run = () => serviceInit('gramscale', action).then(() => this.refresh());
 
 		return server.button(label, action == 'stop' ? 'negative' : 'action', ui.createHandlerFn(this, () => {
 			if (action == 'stop')
