@@ -60,6 +60,7 @@ const METHODS: &[Method] = &[
     method("auth_keys", "GET", "preauthkey", PAGE),
     method("policy", "GET", "policy", &[]),
     method("policy_check", "POST", "policy/check", POLICY),
+    method("policy_explain", "GET", "policy/explain", &[("src", TEXT), ("dst", TEXT)]),
     method("node_register", "POST", "auth/register", &[("authId", TEXT), ("user", TEXT)]),
     method("node_reject", "POST", "auth/reject", &[("authId", TEXT)]),
     method("node_approve", "POST", "node/{id}/approve", ID),

@@ -363,6 +363,14 @@ class Trial:
         self.go()
         self.shows("The policy is in force", "#gramscale-verdict")
         expect("tcp:22" in self.router.cli("policy", "get").stdout, "another policy is in force")
+        for port, word in ((22, "Allowed"), (23, "Not allowed")):
+            b.type("[name=src]", "ann@")
+            b.type("[name=dst]", f"ann@:{port}")
+            b.click("[data-action=ask]")
+            self.shows(word, "#gramscale-answer")
+        b.type("[name=dst]", "nobody@:22")
+        b.click("[data-action=ask]")
+        self.shows("nobody@", "#gramscale-answer")
 
     def field(self, option, section):
         return f'[data-type={section}] [data-name={option}] input:last-of-type'
@@ -470,7 +478,7 @@ class Trial:
             self.open(page, "reader")
             able = self.browser.run(
                 "[...document.querySelectorAll('#view button:not(:disabled)')].map(e => e.dataset.action ?? e.innerText)")
-            expect(set(able) <= {"check", "Add", "Delete"}, f"{page}: {able}")
+            expect(set(able) <= {"check", "ask", "Add", "Delete"}, f"{page}: {able}")
         tried = 0
         for method in re.findall(r"declare\('(\w+)'", (APP / "htdocs/luci-static/resources/gramscale/server.js").read_text()):
             changes = method.startswith(("node_", "user_", "auth_key_")) or method == "policy_set"

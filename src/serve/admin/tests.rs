@@ -525,3 +525,27 @@ fn pages_of_listings() {
     assert_eq!(world.call("GET preauthkey?limit=1", "").1, json(r#"{"preAuthKeys":[]}"#));
     refused(&mut world, &[("GET node?limit=x", "", 400, "\"x\" is no limit")]);
 }
+
+/// rpcd takes 256 KiB of its plugin, and the pages of LuCI ask for 100 entries at once.
+#[test]
+fn a_page_of_large_entries_fits_rpcd() {
+    let mut world = World::new();
+    let name = "n".repeat(63);
+    world.call("POST user", &format!(r#"{{"name":"{name}","displayName":"{name}"}}"#));
+    for machine in 1..=100 {
+        let id = world.knock(machine, &format!("{}{machine:03}", &name[3..]));
+        let body = format!(r#"{{"user":"{name}","authId":"{id}"}}"#);
+        assert_eq!(world.call("POST auth/register", &body).0, 200);
+        let routes: Vec<String> =
+            (0..8).map(|n| format!("\"fd7a:115c:a1e0:{machine:x}:{n}::/80\"")).collect();
+        let body = format!(r#"{{"routes":[{}]}}"#, routes.join(","));
+        assert_eq!(world.call(&format!("POST node/{machine}/approve_routes"), &body).0, 200);
+        let body = format!(r#"{{"user":"{name}","aclTags":[]}}"#);
+        assert_eq!(world.call("POST preauthkey", &body).0, 200);
+    }
+    for listing in ["node?host=true&limit=100", "user?limit=100", "preauthkey?limit=100"] {
+        let (_, answer) = world.call(&format!("GET {listing}"), "");
+        let length = answer.to_string().len();
+        assert!(length < 200 * 1024, "{listing}: {length} bytes");
+    }
+}

@@ -76,7 +76,7 @@ const LEVELS = [ 'error', 'warn', 'info', 'debug', 'trace', 'off' ];
  * is `many` may be there several times. */
 const SECTIONS = () => [
 	{ type: 'server', title: _('Server'), options: [
-		[ 'enabled', 'flag', _('Start the service'), '1' ],
+		[ 'enabled', 'flag', _('Start the service'), '0' ],
 		[ 'server_url', 'url', _('Login address'), '', _('What clients log in at. They keep the one that they joined with.') ],
 		[ 'listen', ['socket'], _('Listen on'), '', _('Where control, relay and API are served, on one port.') ],
 		[ 'admin_allow', ['prefix'], _('API for'), '', _('Who may use the API, with an API key; private networks without it.') ],

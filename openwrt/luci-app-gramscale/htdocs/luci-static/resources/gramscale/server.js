@@ -47,6 +47,7 @@ return baseclass.extend({
 	authKeys: whole(declare('auth_keys', 'after', 'limit'), 'preAuthKeys'),
 	policy: declare('policy'),
 	policyCheck: declare('policy_check', 'policy'),
+	policyExplain: declare('policy_explain', 'src', 'dst'),
 
 	nodeRegister: declare('node_register', 'authId', 'user'),
 	nodeReject: declare('node_reject', 'authId'),

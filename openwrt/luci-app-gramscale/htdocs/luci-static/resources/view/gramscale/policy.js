@@ -60,7 +60,28 @@ return view.extend({
 				/* Checking changes nothing, so whoever may read may check. */
 				server.button(_('Check'), 'action', () => this.check(), { 'data-action': 'check', 'disabled': null }), ' ',
 				file == null ? server.button(_('Put in force'), 'apply', () => this.set(), { 'data-action': 'set' }) : ''
-			])
+			]),
+			this.renderQuestion()
+		]);
+	},
+
+	/* What the policy in force says of one connection. */
+	renderQuestion() {
+		const from = server.input('src', ''), to = server.input('dst', '');
+		const answer = E('p', { 'id': 'gramscale-answer' });
+		const ask = () => server.policyExplain(from.value.trim(), to.value.trim()).then(
+			({ allowed, reason, line, text }) => dom.content(answer, [
+				E('strong', {}, [ allowed ? _('Allowed') : _('Not allowed') ]), ` (${reason}) `,
+				line ? E('code', {}, [ text ]) : ''
+			]),
+			error => dom.content(answer, [ error.message ]));
+
+		return E('div', { 'class': 'cbi-section' }, [
+			E('h3', {}, [ _('Ask the policy that is in force') ]),
+			server.field(_('From'), from, _('A user (ann@), a tag (tag:web), a group, a machine\'s address.')),
+			server.field(_('To'), to, _('The same, with a port: tag:web:443.')),
+			E('p', {}, [ server.button(_('Ask'), 'action', ask, { 'data-action': 'ask', 'disabled': null }) ]),
+			answer
 		]);
 	},
 
