@@ -24,6 +24,12 @@ const KEY: &str = "/key?v=115";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(session: &Session, settings: &Settings) -> Result<(), Error> {
+    let (value, human) = look(session, settings)?;
+    session.print(&value, &human)
+}
+
+/// What was found, and the same in a sentence.
+pub(super) fn look(session: &Session, settings: &Settings) -> Result<(Value, String), Error> {
     let own = session.get(KEY)?;
     let mut problems = Vec::new();
     for url in dialled(settings) {
@@ -50,7 +56,7 @@ pub(super) fn run(session: &Session, settings: &Settings) -> Result<(), Error> {
         ("problems", problems.into()),
         ("address", address.map(|address| address.to_string()).into()),
     ]);
-    session.print(&value, &human)
+    Ok((value, human))
 }
 
 /// The URLs that must all lead to the server: a client that knows it by http and anything but a

@@ -12,7 +12,9 @@ use serde_json::{Map, Value};
 
 use super::client::{Client, escape};
 use super::config::Source;
-use super::{Error, output, session};
+use super::output::{self, Format};
+use super::session::{self, Session};
+use super::{Error, reach};
 
 /// The name that makes the program the plugin.
 pub(super) const NAME: &str = "luci.gramscale";
@@ -51,6 +53,9 @@ const ID: &[(&str, &str)] = &[("id", TEXT)];
 const PAGE: &[(&str, &str)] = &[("after", TEXT), ("limit", TEXT)];
 const POLICY: &[(&str, &str)] = &[("policy", TEXT)];
 
+/// The one method that is no call: it dials the login URL, which the server can't do itself.
+const REACH: &str = "reach";
+
 /// What only reads comes first; the access list of the LuCI app has the same two groups.
 const METHODS: &[Method] = &[
     method("status", "GET", "status", &[]),
@@ -60,6 +65,7 @@ const METHODS: &[Method] = &[
     method("auth_keys", "GET", "preauthkey", PAGE),
     method("policy", "GET", "policy", &[]),
     method("policy_check", "POST", "policy/check", POLICY),
+    method(REACH, "", "", &[]),
     method("policy_explain", "GET", "policy/explain", &[("src", TEXT), ("dst", TEXT)]),
     method("node_register", "POST", "auth/register", &[("authId", TEXT), ("user", TEXT)]),
     method("node_reject", "POST", "auth/reject", &[("authId", TEXT)]),
@@ -132,8 +138,13 @@ fn answer(name: &str) -> Result<String, Error> {
     let mut input = Vec::new();
     let read = std::io::stdin().take(INPUT_LIMIT).read_to_end(&mut input);
     read.map_err(|e| Error::Local(format!("cannot read the arguments: {e}")))?;
+    let source = Source::default();
+    if method.name == REACH {
+        let session = Session::open(source, Format::Json, false)?;
+        return Ok(reach::look(&session, &source.load(&[]).settings)?.0.to_string());
+    }
     let call = method.call(&input)?;
-    let target = session::target(&Source::default().for_client()?)?;
+    let target = session::target(&source.for_client()?)?;
     // LuCI asks again by itself; it is told at once when nobody is there.
     let client = Client::new(target, Duration::ZERO);
     let value = client.call(method.verb, &call.path, call.body.as_ref())?;

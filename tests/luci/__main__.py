@@ -213,6 +213,8 @@ class Trial:
         text = urllib.request.urlopen(page, timeout=PATIENCE).read().decode()
         for part in (f"<pre>{self.url}</pre>", "Android", "OpenWrt"):
             expect(part in text, f"{part} is not on {page}")
+        self.browser.click("[data-action=reach]")
+        self.shows("clients reach the server", "#gramscale-reach")
 
     def users(self):
         b = self.browser
@@ -370,7 +372,7 @@ class Trial:
             self.shows(word, "#gramscale-answer")
         b.type("[name=dst]", "nobody@:22")
         b.click("[data-action=ask]")
-        self.shows("nobody@", "#gramscale-answer")
+        self.shows("not found", "#gramscale-answer")
 
     def field(self, option, section):
         return f'[data-type={section}] [data-name={option}] input:last-of-type'
@@ -478,7 +480,7 @@ class Trial:
             self.open(page, "reader")
             able = self.browser.run(
                 "[...document.querySelectorAll('#view button:not(:disabled)')].map(e => e.dataset.action ?? e.innerText)")
-            expect(set(able) <= {"check", "ask", "Add", "Delete"}, f"{page}: {able}")
+            expect(set(able) <= {"check", "ask", "reach", "Add", "Delete"}, f"{page}: {able}")
         tried = 0
         for method in re.findall(r"declare\('(\w+)'", (APP / "htdocs/luci-static/resources/gramscale/server.js").read_text()):
             changes = method.startswith(("node_", "user_", "auth_key_")) or method == "policy_set"

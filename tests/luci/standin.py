@@ -124,7 +124,11 @@ class Router:
     def _plugin(self, method, params):
         answer = subprocess.run(
             [self.plugin, "call", method], input=json.dumps({**params, "ubus_rpc_session": "0" * 32}),
-            capture_output=True, text=True, timeout=60, env={**self.env, "GRAMSCALE_UNIX_SOCKET": str(self.socket)},
+            capture_output=True, text=True, timeout=60, env={
+                # On a router both stand in /etc/config/gramscale.
+                **self.env, "GRAMSCALE_UNIX_SOCKET": str(self.socket),
+                "GRAMSCALE_SERVER_URL": self.sections["server"]["server_url"],
+            },
         )
         if len(answer.stdout) > ANSWER_MAX:
             raise ValueError(f"{method}: {len(answer.stdout)} bytes are more than rpcd takes")

@@ -48,6 +48,7 @@ return baseclass.extend({
 	policy: declare('policy'),
 	policyCheck: declare('policy_check', 'policy'),
 	policyExplain: declare('policy_explain', 'src', 'dst'),
+	reach: declare('reach'),
 
 	nodeRegister: declare('node_register', 'authId', 'user'),
 	nodeReject: declare('node_reject', 'authId'),

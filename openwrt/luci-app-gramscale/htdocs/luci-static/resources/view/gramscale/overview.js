@@ -139,6 +139,12 @@ return view.extend({
 	renderJoin(url) {
 		const page = url + '/join';
 		const address = url.replace(/^https?:\/\//, '');
+		const verdict = E('div', { 'id': 'gramscale-reach' });
+		const check = ui.createHandlerFn(this, () => server.reach().then(
+			({ good, problems }) => dom.content(verdict, good
+				? E('p', { 'class': 'alert-message success' }, [ _('By this address clients reach the server.') ])
+				: E('div', { 'class': 'alert-message danger' }, server.lines(problems))),
+			error => server.complain(error)));
 		const local = /^(127\.|localhost|\[::1\])/.test(address);
 
 		return E('div', { 'class': 'cbi-section' }, [
@@ -155,6 +161,9 @@ return view.extend({
 				qr.image(page, page) ?? page
 			]) ]),
 			E('p', {}, [ E('code', {}, [ page ]) ]),
+			E('p', {}, [ server.button(_('Check the address'), 'action', check,
+				{ 'data-action': 'reach', 'disabled': null }) ]),
+			verdict,
 			url.startsWith('http:') ? E('p', {}, [
 				_('This address is plain http: a machine trusts the key of the server that it finds there at its first visit. Join at home, where you know the network.')
 			]) : ''
