@@ -107,15 +107,17 @@ class Browser:
             time.sleep(0.05)
 
     def click(self, selector):
-        """Clicks with the mouse on the middle of an element, once it is there and enabled."""
-        name = json.dumps(selector)
-        self.wait(selector, f"(e => e && !e.disabled && e.getClientRects().length > 0)(document.querySelector({name}))")
-        x, y = self.run(
-            f"(e => {{ e.scrollIntoView({{block: 'center'}}); const r = e.getBoundingClientRect();"
-            f" return [r.x + r.width / 2, r.y + r.height / 2]; }})(document.querySelector({name}))"
+        """Clicks an element, once it is there, enabled, and nothing lies over it.
+
+        All in one step of the page, for pages draw themselves anew while they are looked at.
+        """
+        self.wait(
+            f"{selector} to be clicked",
+            f"(e => {{ if (!e || e.disabled) return false; e.scrollIntoView({{block: 'center'}});"
+            f" const r = e.getBoundingClientRect(), top = document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2);"
+            f" if (!r.width || !e.contains(top)) return false; e.click(); return true; }})"
+            f"(document.querySelector({json.dumps(selector)}))"
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self._send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def type(self, selector, text):
         """Replaces what is in a field."""
