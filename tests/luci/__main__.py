@@ -334,11 +334,11 @@ class Trial:
         self.shows("in use")
         self.act("the internet", "#gramscale-routes", "approve")
         node = lambda: next(node for node in self.cli("nodes", "list") if node["name"] == HOSTILE)
-        wait("three routes", lambda: len(node()["approved_routes"]) == 3)
+        wait("three routes", lambda: len(node().get("approved_routes", [])) == 3)
         self.act("10.9.0.0/24", "#gramscale-routes", "withdraw")
         self.shows("No machine reaches 10.9.0.0/24", ".modal")
         self.go()
-        expect(sorted(node()["approved_routes"]) == ["0.0.0.0/0", "::/0"], node())
+        expect(sorted(node().get("approved_routes", [])) == ["0.0.0.0/0", "::/0"], node())
         self.harmless()
 
     def policy(self):
