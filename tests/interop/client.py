@@ -69,6 +69,17 @@ class Client:
         self.cli(*words, *flags, timeout=70)
         self.running()
 
+    def renewed(self, name, before):
+        """Waits until it runs with another key than the node of this name had before.
+
+        With --force-reauth and a key for it, a client may first log in with the key it has, and run for a moment.
+        """
+        wait(
+            f"{self.name} to run with a new key", 30,
+            lambda: self.server.node(name)["node_key"] != before["node_key"]
+            and self.status()["BackendState"] == "Running",
+        )
+
     def running(self, seconds=30):
         wait(f"{self.name} to run", seconds, lambda: self.status()["BackendState"] == "Running", every=0.05)
 

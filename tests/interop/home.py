@@ -176,6 +176,7 @@ def expiry(server, clients, key):
     server.cli("nodes", "expire", "-i", str(before["id"]))
     wait(f"{client.name} to be logged out", 20, client.logged_out)
     client.up(key, "--force-reauth")
+    client.renewed(client.name, before)
     after = server.node(client.name)
     expect(after["id"] == before["id"], f"{before['id']} came back as {after['id']}")
     expect(after["ip_addresses"] == before["ip_addresses"], f"{before['ip_addresses']} became {after['ip_addresses']}")
