@@ -80,6 +80,7 @@ enum Command {
 
 /// Runs the command that the program's arguments name.
 pub fn main() -> ExitCode {
+    gramscale_rt::fault::report();
     let mut args = Vec::new();
     for arg in std::env::args_os() {
         // Bytes that are no UTF-8 are no name or flag of ours either, and are refused as such.

@@ -24,6 +24,7 @@
 mod addresses;
 pub mod clock;
 mod datagram;
+pub mod fault;
 mod io;
 mod net;
 mod notify;

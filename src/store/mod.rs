@@ -22,9 +22,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use std::{panic, process, thread};
 
 use gramscale_proto::tailnet::write::{Snapshot, Write};
+use gramscale_rt::fault::{self, Expected};
 
 use disk::Disk;
 pub use error::{Kind, StoreError};
@@ -113,7 +113,9 @@ impl Store {
     /// Another process has it; it is damaged, of a newer schema or no database of ours (it is
     /// then left as it is); or the system refuses.
     pub fn open(path: &Path, cache: usize) -> Result<(Self, Snapshot), StoreError> {
-        let (disk, snapshot) = guarded(path, || Disk::open(path, cache))?;
+        let last_words = last_words(path);
+        let (disk, snapshot) = Disk::open(path, cache)?;
+        drop(last_words);
         Ok((Self::new(path.into(), disk), snapshot))
     }
 
@@ -358,26 +360,11 @@ impl Inner {
     }
 }
 
-/// Runs `open`, during which redb may meet what it takes for impossible and panic, as it does on
-/// some damaged files; whoever reads the log then still learns which file it is about.
-fn guarded<T>(path: &Path, open: impl FnOnce() -> T) -> T {
-    if cfg!(test) {
-        return open();
-    }
-    let usual = Arc::new(panic::take_hook());
-    let (after, us) = (Arc::clone(&usual), thread::current().id());
-    let why =
-        StoreError::new(&path.into(), Kind::Damaged("its pages contradict each other".into()));
-    panic::set_hook(Box::new(move |info| {
-        if thread::current().id() == us {
-            eprintln!("gramscale: {why}");
-            process::exit(1);
-        }
-        usual(info);
-    }));
-    let result = open();
-    panic::set_hook(Box::new(move |info| after(info)));
-    result
+/// What is told if redb meets what it takes for impossible and stops the program, as it does on
+/// some damaged files; whoever reads the log then learns which file it is about.
+fn last_words(path: &Path) -> Expected {
+    let why = Kind::Damaged("its pages contradict each other".into());
+    fault::expect(format!("gramscale: {}\n", StoreError::new(&path.into(), why)))
 }
 
 /// Waits for a job of a [`Store`].

@@ -400,7 +400,7 @@ fn damage_is_found_and_kept() {
         match std::panic::catch_unwind(|| Store::open_memory(&memory).map(|opened| opened.1)) {
             Ok(Ok(snapshot)) => assert_eq!(snapshot, whole, "{at}"),
             Ok(Err(_)) => found += 1,
-            // The program would stop, with the sentence of `guarded`.
+            // The program would stop, with the sentence of `last_words`.
             Err(_) => stopped += 1,
         }
     }
