@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
@@ -33,7 +37,6 @@ const MAX_CHAIN: usize = 8;
 
 /// How to speak to other servers, trusting the authorities in `bundle` or the system's.
 pub(super) fn config(bundle: Option<&Path>, clock: bool) -> Result<Arc<ClientConfig>, FetchError> {
-    let failed = |error: &dyn std::fmt::Display| FetchError::Tls(error.to_string());
     let mut roots = RootCertStore::empty();
     // The one or other certificate that cannot be read does not hinder.
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&read(bundle)?).flatten());
@@ -41,17 +44,14 @@ pub(super) fn config(bundle: Option<&Path>, clock: bool) -> Result<Arc<ClientCon
         return Err(FetchError::Authorities);
     }
     let provider = Arc::new(tls::provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
-        .build()
-        .map_err(|error| failed(&error))?;
-    let builder = ClientConfig::builder_with_details(provider, Arc::new(tls::Clock))
+    let verifier = Arc::new(Verifier::new(roots, &provider, clock));
+    let config = ClientConfig::builder_with_details(provider, Arc::new(tls::Clock))
         .with_safe_default_protocol_versions()
-        .map_err(|error| failed(&error))?;
-    let builder = match clock {
-        true => builder.with_webpki_verifier(verifier),
-        false => builder.dangerous().with_custom_certificate_verifier(Arc::new(Ageless(verifier))),
-    };
-    Ok(Arc::new(builder.with_no_client_auth()))
+        .map_err(|error| FetchError::Tls(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 fn read(bundle: Option<&Path>) -> Result<Vec<u8>, FetchError> {
@@ -66,39 +66,63 @@ fn read(bundle: Option<&Path>) -> Result<Vec<u8>, FetchError> {
     candidates.iter().find_map(|path| std::fs::read(path).ok()).ok_or(FetchError::Authorities)
 }
 
-/// Refuses no certificate for its age, and else believes as the verifier inside: while our clock
-/// is wrong, "not yet valid" and "expired" tell nothing.
+/// Believes a server with a certificate for its name that an authority signed. Whether one was
+/// revoked is not asked: the library's own verifier brings the reading of such lists along.
 #[derive(Debug)]
-struct Ageless(Arc<WebPkiServerVerifier>);
+struct Verifier {
+    roots: RootCertStore,
+    algorithms: WebPkiSupportedAlgorithms,
+    /// Whether our clock is right. While it is not, "not yet valid" and "expired" tell nothing, and
+    /// no certificate is refused for its age.
+    clock: bool,
+}
 
-impl ServerCertVerifier for Ageless {
+impl Verifier {
+    fn new(roots: RootCertStore, provider: &CryptoProvider, clock: bool) -> Self {
+        Self { roots, algorithms: provider.signature_verification_algorithms, clock }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp: &[u8],
+        _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let certificate = ParsedCertificate::try_from(certificate)?;
         let mut now = now;
-        for _ in 0..MAX_CHAIN {
-            let verified = self.0.verify_server_cert(certificate, chain, name, ocsp, now);
+        let mut left = if self.clock { 0 } else { MAX_CHAIN };
+        loop {
+            let signed = verify_server_cert_signed_by_trust_anchor(
+                &certificate,
+                &self.roots,
+                chain,
+                now,
+                self.algorithms.all,
+            );
             let within = |secs: u64| UnixTime::since_unix_epoch(Duration::from_secs(secs));
             // A moment at which this certificate is valid; the next may ask for another, which
             // this one is valid at as well if the chain ever was.
-            now = match verified {
+            now = match signed {
                 Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
                     not_before,
                     ..
-                })) => within(not_before.as_secs().saturating_add(1)),
+                })) if left > 0 => within(not_before.as_secs().saturating_add(1)),
                 Err(Error::InvalidCertificate(CertificateError::ExpiredContext {
                     not_after,
                     ..
-                })) => within(not_after.as_secs().saturating_sub(1)),
-                other => return other,
+                })) if left > 0 => within(not_after.as_secs().saturating_sub(1)),
+                signed => {
+                    signed?;
+                    verify_server_name(&certificate, name)?;
+                    return Ok(ServerCertVerified::assertion());
+                }
             };
+            left -= 1;
         }
-        Err(Error::InvalidCertificate(CertificateError::Expired))
     }
 
     fn verify_tls12_signature(
@@ -107,7 +131,7 @@ impl ServerCertVerifier for Ageless {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -116,11 +140,11 @@ impl ServerCertVerifier for Ageless {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -134,17 +158,15 @@ mod tests {
         let certificate = CertificateDer::from_pem_file(path).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(certificate.clone()).unwrap();
-        let provider = Arc::new(tls::provider());
-        let strict =
-            WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
+        let verifier = |clock| Verifier::new(roots.clone(), &tls::provider(), clock);
+        let (strict, ageless) = (verifier(true), verifier(false));
         let verify = |verifier: &dyn ServerCertVerifier, name: &'static str, year: u64| {
             let name = ServerName::try_from(name).unwrap();
             let now = UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_556_952));
             verifier.verify_server_cert(&certificate, &[], &name, &[], now).is_ok()
         };
-        let ageless = Ageless(strict.clone());
         for (year, valid) in [(1970, false), (2030, true), (2999, false)] {
-            assert_eq!(verify(&*strict, "localhost", year), valid, "{year}");
+            assert_eq!(verify(&strict, "localhost", year), valid, "{year}");
             assert!(verify(&ageless, "localhost", year), "{year}");
             assert!(!verify(&ageless, "other.example", year), "{year}");
         }

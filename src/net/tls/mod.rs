@@ -1,6 +1,8 @@
-//! TLS for the listener: 1.2 and 1.3, with a certificate from files or with our own pinned one.
+//! TLS for the listener: 1.3 (and 1.2 with the feature `tls12`), with a certificate from files or
+//! with our own pinned one.
 
 mod identity;
+mod provider;
 mod stream;
 
 use std::cell::RefCell;
@@ -14,7 +16,6 @@ use std::time::Duration;
 use futures_lite::AsyncWriteExt;
 use gramscale_rt::{clock, timeout};
 use rustls::ServerConfig;
-use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
@@ -22,6 +23,8 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 
 pub use identity::{Identity, IdentityError};
+use provider::HAS_AES;
+pub(super) use provider::provider;
 pub(super) use stream::TlsStream;
 
 use super::{Connection, Stream};
@@ -165,10 +168,6 @@ fn configure(
     Ok(Arc::new(config))
 }
 
-/// Whether processors of this kind have instructions for AES. Where they have not, ChaCha20 is
-/// several times faster.
-const HAS_AES: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
-
 /// The time of day for TLS; that of `std` panics on 32-bit machines from 2038 on.
 #[derive(Debug)]
 pub(super) struct Clock;
@@ -178,24 +177,6 @@ impl TimeProvider for Clock {
         let nanos = u64::try_from(clock::unix_nanos()).ok()?;
         Some(UnixTime::since_unix_epoch(Duration::from_nanos(nanos)))
     }
-}
-
-/// The cryptography of *ring*, for listeners and for requests.
-pub(super) fn provider() -> CryptoProvider {
-    let mut provider = ring::default_provider();
-    if !HAS_AES {
-        let is_aes = |suite: &rustls::SupportedCipherSuite| {
-            use rustls::CipherSuite as C;
-            !matches!(
-                suite.suite(),
-                C::TLS13_CHACHA20_POLY1305_SHA256
-                    | C::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
-                    | C::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
-            )
-        };
-        provider.cipher_suites.sort_by_key(is_aes);
-    }
-    provider
 }
 
 /// Why there is no TLS.
