@@ -74,7 +74,7 @@ fn commits_until_killed() {
 #[test]
 fn damage_that_stops_redb_is_named() {
     let folder = folder("damage");
-    let db = folder.join("state.redb");
+    let db = folder.join("gramscale.redb");
     let (store, _) = Store::open(&db, CACHE).unwrap();
     block_on(store.commit(vec![Write::PutUser(user(1))])).unwrap();
     block_on(store.close()).unwrap();
@@ -91,7 +91,7 @@ fn damage_that_stops_redb_is_named() {
         .unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("state.redb is damaged (its pages contradict each other)"), "{told}");
+    assert!(told.contains("gramscale.redb is damaged (its pages contradict each other)"), "{told}");
     assert!(told.contains("put a backup in its place"), "{told}");
     assert_eq!(fs::read(&db).unwrap(), bytes);
     fs::remove_dir_all(folder).unwrap();
