@@ -1,6 +1,5 @@
 //! What can be set, typed.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use gramscale_proto::netmap::Dns;
 use gramscale_proto::tailnet::Rules;
 use gramscale_proto::wire::prefix::Prefix;
+use gramscale_proto::wire::sorted::Map;
 use log::LevelFilter;
 
 /// All settings, as the server uses them: what was not set has its default.
@@ -244,7 +244,7 @@ impl Settings {
                 base_domain: BASE_DOMAIN.into(),
                 override_local: true,
                 nameservers: Vec::new(),
-                split: BTreeMap::new(),
+                split: Map::new(),
                 search: Vec::new(),
                 records: Vec::new(),
             },

@@ -1,6 +1,5 @@
 //! The kinds of settings: how a text becomes one, what is accepted, and how it is shown.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use gramscale_proto::netmap::Record;
 use gramscale_proto::wire::derpmap::Document;
 use gramscale_proto::wire::json::Json;
 use gramscale_proto::wire::prefix::Prefix;
+use gramscale_proto::wire::sorted::Map;
 use gramscale_proto::wire::time::parse_duration;
 use gramscale_proto::wire::yaml::{Node, Value};
 
@@ -46,7 +46,7 @@ pub(super) enum Slot {
     Regions(Field<String>),
     /// Addresses, or URLs of DNS over HTTPS.
     Servers(Field<Vec<String>>),
-    Split(Field<BTreeMap<String, Vec<String>>>),
+    Split(Field<Map<String, Vec<String>>>),
     Text(Field<String>),
     Url(Field<String>),
     Urls(Field<Vec<String>>),
@@ -422,13 +422,13 @@ fn server(text: &str) -> Result<String, Wrong> {
     }
 }
 
-fn split(node: &Node) -> Result<BTreeMap<String, Vec<String>>, Wrong> {
+fn split(node: &Node) -> Result<Map<String, Vec<String>>, Wrong> {
     let entries = match &node.value {
         Value::Map(entries) => &entries[..],
         Value::Null => &[],
         _ => return Err("domains are expected, each with a list of nameservers".into()),
     };
-    let mut split = BTreeMap::new();
+    let mut split = Map::new();
     for entry in entries {
         let servers = each(&entry.value, server).map_err(|e| format!("{}: {e}", entry.key))?;
         split.insert(domain(&entry.key)?, servers);

@@ -1,7 +1,6 @@
 //! The relay as a part of this server: its key, its region, its paths on the listener.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use gramscale_proto::tailnet::write::{DerpMapText, Meta, Write};
 use gramscale_proto::wire::derpmap::{DerpMap, Form, Own};
 use gramscale_proto::wire::json::Json;
 use gramscale_proto::wire::key::PrivateKey;
+use gramscale_proto::wire::sorted::Map;
 use serde_json::Value;
 
 use super::derpmap::{DerpMaps, Hooks, MAX_DOCUMENT, SourceError, Sources};
@@ -37,7 +37,7 @@ impl Derp {
         options: &Options,
         key: PrivateKey,
         pin: Option<[u8; 32]>,
-        kept: BTreeMap<String, DerpMapText>,
+        kept: Map<String, DerpMapText>,
     ) -> Result<Rc<Self>, SourceError> {
         let relay = options.relay.as_ref().map(|relay| {
             let admitting = state.clone();
@@ -143,7 +143,7 @@ fn show(state: &State, map: &DerpMap) {
 /// What the map asks of the server around it.
 struct MapHooks {
     state: Rc<State>,
-    kept: RefCell<BTreeMap<String, DerpMapText>>,
+    kept: RefCell<Map<String, DerpMapText>>,
 }
 
 impl Hooks for MapHooks {

@@ -4,7 +4,6 @@
 //! answers again. A document that is broken, or that would break the map, leaves the map as it is.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use std::time::Duration;
 
 use futures_lite::future::BoxedLocal;
 use gramscale_proto::wire::derpmap::{DerpMap, Document, DocumentError, MapError, Region};
+use gramscale_proto::wire::sorted::Map;
 use serde_json::Value;
 
 /// Bytes of a document at most: Tailscale's own map has 40 KB.
@@ -66,7 +66,7 @@ pub struct DerpMaps {
 struct State {
     sources: Rc<Sources>,
     /// What the URLs last gave.
-    fetched: BTreeMap<String, Document>,
+    fetched: Map<String, Document>,
     files: Vec<Document>,
     map: Rc<DerpMap>,
 }
@@ -78,7 +78,7 @@ impl DerpMaps {
     ///
     /// A file that cannot be read or is no map, or sources that do not go together.
     pub fn open(sources: Sources, hooks: Rc<dyn Hooks>) -> Result<Rc<Self>, SourceError> {
-        let mut fetched = BTreeMap::new();
+        let mut fetched = Map::new();
         for url in &sources.urls {
             match hooks.kept(url).map(|text| Document::from_json(&text)) {
                 Some(Ok(document)) => drop(fetched.insert(url.clone(), document)),
@@ -269,8 +269,8 @@ mod tests {
     #[derive(Default)]
     struct World {
         /// What each URL gives now.
-        web: RefCell<BTreeMap<String, String>>,
-        kept: RefCell<BTreeMap<String, Vec<u8>>>,
+        web: RefCell<Map<String, String>>,
+        kept: RefCell<Map<String, Vec<u8>>>,
         changes: Cell<u32>,
         fetches: Cell<u32>,
     }

@@ -1,7 +1,6 @@
 //! The one owner of the tailnet: runs commands, stores what they leave, tells who has to know.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use gramscale_proto::tailnet::record::NodeId;
 use gramscale_proto::tailnet::write::Write;
 use gramscale_proto::tailnet::{Batch, Now, Refusal, Tailnet};
 use gramscale_proto::wire::key::NodeKey;
+use gramscale_proto::wire::sorted::Map;
 use gramscale_proto::wire::time::Timestamp;
 use gramscale_rt::{Notify, clock, sleep, spawn, timeout, yield_now};
 
@@ -45,8 +45,8 @@ pub struct State {
     started: Instant,
     trust: ClockTrust,
     trusted: Cell<bool>,
-    streams: RefCell<BTreeMap<NodeId, Rc<MapStream>>>,
-    logins: RefCell<BTreeMap<LoginId, Rc<Notify>>>,
+    streams: RefCell<Map<NodeId, Rc<MapStream>>>,
+    logins: RefCell<Map<LoginId, Rc<Notify>>>,
     /// There is something to tell viewers.
     news: Notify,
     /// Something changed that may be due sooner than the timer knows.

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use gramscale_proto::wire::sorted::Map;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -112,7 +112,7 @@ fn keeps_everything() {
     block_on(store.commit(vec![Write::DeleteNode(NodeId(1))])).unwrap();
     drop(store);
     let (_, snapshot) = Store::open(&folder.db(), CACHE).unwrap();
-    assert_eq!((snapshot.nodes, snapshot.soft), (BTreeMap::new(), BTreeMap::new()));
+    assert_eq!((snapshot.nodes, snapshot.soft), (Map::new(), Map::new()));
     assert_eq!(mode(&folder.db()), 0o600);
     assert_eq!(mode(&folder.0), 0o700);
     assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);

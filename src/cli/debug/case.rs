@@ -285,7 +285,7 @@ impl<'a> Tailnet<'a> {
             magic: settings.magic_dns,
             override_local: true,
             nameservers: settings.nameservers.clone(),
-            split: settings.split_dns.clone(),
+            split: settings.split_dns.clone().into_iter().collect(),
             search: settings.search_paths.clone(),
             ..Dns::default()
         };

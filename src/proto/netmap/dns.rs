@@ -1,9 +1,8 @@
 //! `tailcfg.DNSConfig` as JSON.
 
-use std::collections::BTreeMap;
-
 use crate::wire::http1::encode;
 use crate::wire::json::Json;
+use crate::wire::sorted::Map;
 
 /// The DNS settings of a tailnet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct Dns {
     /// Addresses, or DNS-over-HTTPS URLs.
     pub nameservers: Vec<String>,
     /// Nameservers for names below a domain.
-    pub split: BTreeMap<String, Vec<String>>,
+    pub split: Map<String, Vec<String>>,
     /// Domains to be searched, after the base domain.
     pub search: Vec<String>,
     /// Names that clients answer for beside the nodes'.

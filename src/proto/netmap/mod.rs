@@ -14,7 +14,6 @@ mod node;
 mod view;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 pub use dns::{Dns, Record};
@@ -30,6 +29,7 @@ use crate::tailnet::record::{NodeId, UserId};
 use crate::tailnet::{Member, Now, Probe, Tailnet};
 use crate::wire::json::Json;
 use crate::wire::key::NodeKey;
+use crate::wire::sorted::Map;
 use crate::wire::zstd;
 
 /// Nodes that are rendered and compressed together. A change makes one such part anew, and each map
@@ -64,7 +64,7 @@ pub struct Netmap {
     settings: Settings,
     dns: Vec<u8>,
     derp_maps: Vec<(u16, Vec<u8>)>,
-    chunks: BTreeMap<(u32, Form, Encoding), Chunk>,
+    chunks: Map<(u32, Form, Encoding), Chunk>,
     shared: Vec<Shared>,
 }
 
@@ -115,7 +115,7 @@ impl Netmap {
             settings: Settings::default(),
             dns: Vec::new(),
             derp_maps: Vec::new(),
-            chunks: BTreeMap::new(),
+            chunks: Map::new(),
             shared: Vec::new(),
         };
         netmap.set_settings(settings);
@@ -347,7 +347,7 @@ impl Netmap {
     /// The `CapMap` of a node itself: what every node has, and what the policy gives it.
     fn caps(&self, tailnet: &Tailnet, node: NodeId) -> Vec<u8> {
         let update: &[u8] = if self.settings.auto_update { b"true" } else { b"false" };
-        let mut all = BTreeMap::from([
+        let mut all = Map::from([
             ("https://tailscale.com/cap/is-admin", Vec::new()),
             ("https://tailscale.com/cap/ssh", Vec::new()),
             ("default-auto-update", vec![update]),

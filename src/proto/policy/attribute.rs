@@ -1,10 +1,9 @@
 //! Node attributes: what clients of some nodes are told to do or may do.
 
-use std::collections::BTreeMap;
-
 use crate::wire::hujson::Kind;
 use crate::wire::json::Json;
 use crate::wire::prefix::Prefix;
+use crate::wire::sorted::Map;
 
 use super::ablation::Part;
 use super::alias::{self, Names, Role};
@@ -103,8 +102,8 @@ fn attribute(at: &At<'_>, text: &str) -> Result<String, Fault> {
 impl Compiled {
     /// The attributes that the policy gives a node, sorted by name: what stands in its CapMap.
     /// Each comes with its values as JSON; most have none.
-    pub fn attributes(&self, id: u64) -> BTreeMap<&str, Vec<&[u8]>> {
-        let mut all: BTreeMap<&str, Vec<&[u8]>> = BTreeMap::new();
+    pub fn attributes(&self, id: u64) -> Map<&str, Vec<&[u8]>> {
+        let mut all: Map<&str, Vec<&[u8]>> = Map::new();
         for grant in self.grants(id) {
             for name in &grant.names {
                 all.entry(name).or_default();

@@ -5,10 +5,10 @@
 //! then an intersection of a few words, and a new node costs one look at each rule.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::wire::prefix::Prefix;
+use crate::wire::sorted::{Map, Set};
 
 use super::ablation::Part;
 use super::alias::Alias;
@@ -39,18 +39,18 @@ pub struct Compiled {
     /// The rules that lead through certain routers only.
     via_rules: Bits,
     pub(super) nodes: Vec<Option<Node>>,
-    pub(super) places: BTreeMap<u64, usize>,
+    pub(super) places: Map<u64, usize>,
     /// The places of each user's nodes.
-    pub(super) by_user: BTreeMap<u64, Bits>,
+    pub(super) by_user: Map<u64, Bits>,
     /// How many nodes have each subnet route.
-    pub(super) subnets: BTreeMap<Prefix, u32>,
+    pub(super) subnets: Map<Prefix, u32>,
     pub(super) cache: RefCell<Cache>,
     /// Nodes whose filter may differ from what was last asked for.
     touched: Bits,
     touched_rules: Bits,
     touched_ssh: Bits,
     /// Users whose nodes have changed, where rules are about a user's own nodes.
-    touched_users: BTreeSet<u64>,
+    touched_users: Set<u64>,
 }
 
 /// The aliases in a rule.
@@ -131,14 +131,14 @@ impl Compiled {
             own_rules: Bits::default(),
             via_rules: Bits::default(),
             nodes: Vec::new(),
-            places: BTreeMap::new(),
-            by_user: BTreeMap::new(),
-            subnets: BTreeMap::new(),
+            places: Map::new(),
+            by_user: Map::new(),
+            subnets: Map::new(),
             cache: RefCell::default(),
             touched: Bits::default(),
             touched_rules: Bits::default(),
             touched_ssh: Bits::default(),
-            touched_users: BTreeSet::new(),
+            touched_users: Set::new(),
         }
     }
 

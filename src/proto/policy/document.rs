@@ -1,9 +1,8 @@
 //! The document as it is written, checked and in typed form.
 
-use std::collections::BTreeMap;
-
 use crate::wire::hujson;
 use crate::wire::prefix::Prefix;
+use crate::wire::sorted::Map;
 
 use super::alias::{self, Alias, Group, Names, Role};
 use super::attribute::{self, Grant};
@@ -68,8 +67,8 @@ pub(super) struct Table {
     offsets: Vec<usize>,
     /// Lists of places in `aliases`, sorted.
     pub(super) sources: Vec<Vec<usize>>,
-    alias_places: BTreeMap<Alias, usize>,
-    source_places: BTreeMap<Vec<usize>, usize>,
+    alias_places: Map<Alias, usize>,
+    source_places: Map<Vec<usize>, usize>,
 }
 
 impl Table {
@@ -162,8 +161,8 @@ impl Policy {
         let table = &mut self.table;
         table.places = table.offsets.iter().map(|offset| lines.position(*offset)).collect();
         table.offsets = Vec::new();
-        table.alias_places = BTreeMap::new();
-        table.source_places = BTreeMap::new();
+        table.alias_places = Map::new();
+        table.source_places = Map::new();
         let rules = self.rules.iter_mut().map(|rule| &mut rule.origin);
         for origin in rules.chain(self.ssh.iter_mut().map(|rule| &mut rule.origin)) {
             if !origin.section.is_empty() {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::wire::prefix::Prefix;
+use crate::wire::sorted::Map;
 
 use super::alias::{Alias, Role};
 use super::compiled::{Compiled, Mode};
@@ -246,10 +247,7 @@ fn targeted<'a>(
 }
 
 /// Whether an address is behind one of the tailnet's routers.
-pub(super) fn is_behind(
-    address: IpAddr,
-    subnets: &std::collections::BTreeMap<Prefix, u32>,
-) -> bool {
+pub(super) fn is_behind(address: IpAddr, subnets: &Map<Prefix, u32>) -> bool {
     subnets.keys().any(|route| route.contains(address))
 }
 

@@ -1,10 +1,10 @@
 //! The sources of rules as lists of addresses, and the filters made of them.
 
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use crate::wire::json::Json;
 use crate::wire::prefix::Prefix;
+use crate::wire::sorted::Map;
 
 use super::ablation::Part;
 use super::alias::Alias;
@@ -22,7 +22,7 @@ pub(super) struct Cache {
     /// By place in the table's sources.
     sources: Vec<Option<Sources>>,
     /// The filters that somebody has, by digest.
-    filters: BTreeMap<u32, Vec<Weak<Filter>>>,
+    filters: Map<u32, Vec<Weak<Filter>>>,
     /// How many entries of `filters` call for dropping those that nobody has any more.
     swept: usize,
 }

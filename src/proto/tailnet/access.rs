@@ -1,6 +1,5 @@
 //! The policy in force: set, asked, and kept up to date as users and nodes change.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::change::Change;
@@ -9,6 +8,7 @@ use super::write::{PolicyText, Write};
 use super::{Member, Now, Refusal, Tailnet};
 use crate::policy::{Compiled, Explanation, Filter, Person, Policy, Standing, Subject, split_port};
 use crate::wire::prefix::Prefix;
+use crate::wire::sorted::Map;
 
 /// A policy that is being stored.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Tailnet {
     }
 
     /// The attributes that the policy gives a node, with their values as JSON.
-    pub fn attributes(&self, node: NodeId) -> BTreeMap<&str, Vec<&[u8]>> {
+    pub fn attributes(&self, node: NodeId) -> Map<&str, Vec<&[u8]>> {
         self.access.attributes(node.0)
     }
 

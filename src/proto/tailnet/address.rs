@@ -1,10 +1,10 @@
 //! Addresses for nodes out of the tailnet's prefixes.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Random;
 use crate::wire::prefix::Prefix;
+use crate::wire::sorted::Set;
 
 /// Addresses of the tailnet that no node may have: ChromeOS uses this range for its own virtual
 /// machines (`tsaddr.ChromeOSVMRange`).
@@ -20,7 +20,7 @@ const RANDOM_TRIES: usize = 64;
 /// The addresses in use of one family, as numbers.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    used: BTreeSet<u128>,
+    used: Set<u128>,
 }
 
 impl Pool {

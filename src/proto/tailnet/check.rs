@@ -2,7 +2,6 @@
 //!
 //! All of it lives in memory: after a restart a login asks anew, which errs on the safe side.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::change::Change;
@@ -11,6 +10,7 @@ use super::record::NodeId;
 use super::{Now, Random, Refusal, Tailnet};
 use crate::policy::SshAction;
 use crate::wire::key::MachineKey;
+use crate::wire::sorted::Map;
 
 /// How many logins may wait; the oldest makes room for one more.
 pub const CHECKS_MAX: usize = 256;
@@ -50,9 +50,9 @@ pub enum SshAnswer {
 /// The logins that wait, and the words given.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
-    waiting: BTreeMap<LoginId, Check>,
+    waiting: Map<LoginId, Check>,
     /// When somebody's word was last given for logins from one node on another.
-    passed: BTreeMap<(NodeId, NodeId), Duration>,
+    passed: Map<(NodeId, NodeId), Duration>,
 }
 
 impl Checks {

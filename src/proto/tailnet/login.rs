@@ -1,12 +1,12 @@
 //! Registrations that wait for somebody to say yes. They live in memory only, for 15 minutes.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use super::record::{Host, NodeId};
 use super::{Now, Random};
 use crate::wire::key::{Hex, MachineKey, NodeKey, from_hex};
+use crate::wire::sorted::Map;
 use crate::wire::time::Timestamp;
 
 /// How many registrations may wait; the oldest makes room for one more.
@@ -103,7 +103,7 @@ impl Login {
 /// The registrations that wait, and the recent verdicts.
 #[derive(Debug, Default)]
 pub(super) struct Logins {
-    map: BTreeMap<LoginId, Login>,
+    map: Map<LoginId, Login>,
 }
 
 impl Logins {

@@ -25,7 +25,7 @@ mod route;
 mod user;
 pub mod write;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ use write::{Meta, NextIds, PolicyText, Snapshot, Write};
 use crate::policy::{Compiled, Policy};
 use crate::wire::key::NodeKey;
 use crate::wire::prefix::Prefix;
+use crate::wire::sorted::{Map, Set};
 use crate::wire::time::Timestamp;
 
 /// A source of random bytes.
@@ -153,29 +154,29 @@ struct Live {
 pub struct Tailnet {
     rules: Rules,
     outside: Outside,
-    users: BTreeMap<UserId, User>,
-    nodes: BTreeMap<NodeId, Member>,
-    auth_keys: BTreeMap<AuthKeyId, AuthKey>,
-    api_keys: BTreeMap<ApiKeyId, ApiKey>,
+    users: Map<UserId, User>,
+    nodes: Map<NodeId, Member>,
+    auth_keys: Map<AuthKeyId, AuthKey>,
+    api_keys: Map<ApiKeyId, ApiKey>,
     next: NextIds,
-    by_key: BTreeMap<NodeKey, NodeId>,
-    names: BTreeSet<String>,
+    by_key: Map<NodeKey, NodeId>,
+    names: Set<String>,
     pool: Pool,
     by_slot: Vec<Option<NodeId>>,
     logins: Logins,
     checks: Checks,
-    primaries: BTreeMap<Prefix, NodeId>,
+    primaries: Map<Prefix, NodeId>,
     /// Those of [`Self::primaries`] that have more than one router.
-    shared: BTreeMap<Prefix, NodeId>,
+    shared: Map<Prefix, NodeId>,
     shared_unsaved: bool,
     /// Routers that were primary before the server started are given time to come back.
     returning: bool,
     /// The uptime when routers were last asked whether they are there.
     probed: Duration,
     /// Nodes that wait for an approval.
-    waiting: BTreeSet<NodeId>,
+    waiting: Set<NodeId>,
     /// Nodes whose soft part is newer than what is stored.
-    unsaved: BTreeSet<NodeId>,
+    unsaved: Set<NodeId>,
     saved: Duration,
     access: Compiled,
     policy_text: Option<PolicyText>,
@@ -191,12 +192,12 @@ impl Tailnet {
             rules,
             outside: Outside::default(),
             users: snapshot.users,
-            nodes: BTreeMap::new(),
+            nodes: Map::new(),
             auth_keys: snapshot.auth_keys,
             api_keys: snapshot.api_keys,
             next: snapshot.next,
-            by_key: BTreeMap::new(),
-            names: BTreeSet::new(),
+            by_key: Map::new(),
+            names: Set::new(),
             pool: Pool::default(),
             by_slot: Vec::new(),
             logins: Logins::default(),
@@ -206,8 +207,8 @@ impl Tailnet {
             shared_unsaved: false,
             primaries: snapshot.primaries,
             probed: Duration::ZERO,
-            waiting: BTreeSet::new(),
-            unsaved: BTreeSet::new(),
+            waiting: Set::new(),
+            unsaved: Set::new(),
             saved: Duration::ZERO,
             access: Compiled::open(),
             policy_text: snapshot.policy,

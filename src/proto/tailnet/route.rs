@@ -1,12 +1,12 @@
 //! Routes: which are in force, and which of several routers of one prefix serves it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::change::Change;
 use super::record::NodeId;
 use super::{Member, Now, Tailnet};
 use crate::wire::prefix::Prefix;
+use crate::wire::sorted::{Map, Set};
 
 /// How long routers have to come back after the server started before others take their routes.
 /// A client that lost the server tries again within this.
@@ -52,15 +52,15 @@ impl Tailnet {
     /// Finds the primary router of each prefix: the one that is, as long as none is fitter; else
     /// the lowest number of the fittest.
     pub(super) fn elect(&mut self) {
-        let mut routers: BTreeMap<Prefix, Vec<(NodeId, Fitness)>> = BTreeMap::new();
+        let mut routers: Map<Prefix, Vec<(NodeId, Fitness)>> = Map::new();
         for member in self.nodes.values().filter(|m| !self.waiting.contains(&m.node.id)) {
             for route in member.routes().filter(|route| !route.is_exit()) {
                 let fitness = self.fitness(member, &route);
                 routers.entry(route).or_default().push((member.node.id, fitness));
             }
         }
-        let mut elected = BTreeMap::new();
-        let mut shared = BTreeMap::new();
+        let mut elected = Map::new();
+        let mut shared = Map::new();
         for (route, candidates) in routers {
             let current = self.primaries.get(&route);
             let best = candidates.iter().map(|(_, fitness)| *fitness).max();
@@ -74,7 +74,7 @@ impl Tailnet {
             }
         }
         let old = std::mem::replace(&mut self.primaries, elected);
-        let moved = |a: &BTreeMap<Prefix, NodeId>, b: &BTreeMap<Prefix, NodeId>| {
+        let moved = |a: &Map<Prefix, NodeId>, b: &Map<Prefix, NodeId>| {
             let differing = a.iter().filter(|(route, id)| b.get(route) != Some(id));
             differing.map(|(_, id)| *id).collect::<Vec<_>>()
         };
@@ -161,7 +161,7 @@ impl Tailnet {
     }
 
     /// The routers that have a route in common with another.
-    fn sharing(&self) -> BTreeSet<NodeId> {
+    fn sharing(&self) -> Set<NodeId> {
         let shares = |m: &&Member| m.routes().any(|route| self.shared.contains_key(&route));
         self.nodes.values().filter(shares).map(|m| m.node.id).collect()
     }

@@ -1,6 +1,5 @@
 //! What a command asks the store to keep, and what the store gives back at start.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::record::{ApiKey, ApiKeyId, AuthKey, AuthKeyId, Node, NodeId, Soft, User, UserId};
 use crate::wire::key::PrivateKey;
 use crate::wire::prefix::Prefix;
+use crate::wire::sorted::Map;
 use crate::wire::time::Timestamp;
 
 /// One change of what is stored. The writes of one command are stored together or not at all.
@@ -55,7 +55,7 @@ pub enum Meta {
     /// Forgets the DERP map of a URL.
     NoDerpMap(String),
     /// Which of several routers serves a route.
-    Primaries(BTreeMap<Prefix, NodeId>),
+    Primaries(Map<Prefix, NodeId>),
 }
 
 /// The numbers that the next records get: a number is never used twice, also after its record is
@@ -119,19 +119,19 @@ pub struct DerpMapText {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The users.
-    pub users: BTreeMap<UserId, User>,
+    pub users: Map<UserId, User>,
     /// The nodes.
-    pub nodes: BTreeMap<NodeId, Node>,
+    pub nodes: Map<NodeId, Node>,
     /// What nodes told about themselves; not every node has one.
-    pub soft: BTreeMap<NodeId, Soft>,
+    pub soft: Map<NodeId, Soft>,
     /// The preauth keys.
-    pub auth_keys: BTreeMap<AuthKeyId, AuthKey>,
+    pub auth_keys: Map<AuthKeyId, AuthKey>,
     /// The API keys.
-    pub api_keys: BTreeMap<ApiKeyId, ApiKey>,
+    pub api_keys: Map<ApiKeyId, ApiKey>,
     /// The policy document, if one was ever set through the API.
     pub policy: Option<PolicyText>,
     /// Which of several routers served a route.
-    pub primaries: BTreeMap<Prefix, NodeId>,
+    pub primaries: Map<Prefix, NodeId>,
     /// The numbers that the next records get.
     pub next: NextIds,
     /// The server's static Noise key; none before the first start.
@@ -141,7 +141,7 @@ pub struct Snapshot {
     /// The certificate that clients pin; none before it was first needed.
     pub pinned: Option<Pinned>,
     /// The last good DERP maps, by URL.
-    pub derp_maps: BTreeMap<String, DerpMapText>,
+    pub derp_maps: Map<String, DerpMapText>,
 }
 
 impl Snapshot {

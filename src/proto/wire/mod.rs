@@ -12,6 +12,7 @@ pub mod json;
 pub mod key;
 pub mod noise;
 pub mod prefix;
+pub mod sorted;
 pub mod stun;
 pub mod tailcfg;
 pub mod time;

@@ -4,7 +4,7 @@
 //! YAML turned into JSON values, whose names are lower case; then it is written for a viewer in the
 //! form that the client's version understands ([`Form`]).
 
-use std::collections::BTreeMap;
+use crate::wire::sorted::Map;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -32,9 +32,9 @@ const PIN: &str = "sha256-raw:";
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DerpMap {
     /// The regions.
-    pub regions: BTreeMap<u16, Region>,
+    pub regions: Map<u16, Region>,
     /// Factors for a region's latency when a client chooses its home: below 1 is preferred.
-    pub scores: BTreeMap<u16, f64>,
+    pub scores: Map<u16, f64>,
     /// Leave out the default regions; clients ignore it.
     pub omit_default_regions: bool,
 }
@@ -190,7 +190,7 @@ impl DerpMap {
                 None => drop(self.regions.remove(id)),
             }
         }
-        self.scores.extend(&document.scores);
+        self.scores.extend(document.scores.iter().map(|(region, score)| (*region, *score)));
         self.omit_default_regions |= document.omit_default_regions;
     }
 
@@ -199,7 +199,7 @@ impl DerpMap {
         if self.regions.len() > MAX_REGIONS {
             return Err(MapError::TooMany);
         }
-        let mut names: BTreeMap<&str, u16> = BTreeMap::new();
+        let mut names: Map<&str, u16> = Map::new();
         for (id, region) in &self.regions {
             if region.nodes.is_empty() {
                 return Err(MapError::Empty(*id));

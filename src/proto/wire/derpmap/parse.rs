@@ -1,6 +1,5 @@
 //! Reads documents that contribute to a map.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -8,6 +7,7 @@ use serde_json::Value;
 
 use super::{Cert, Family, MAX_NODES, MAX_REGIONS, Node, PIN, Region};
 use crate::wire::key::from_hex;
+use crate::wire::sorted::Map;
 
 /// Characters of a name at most: what DNS allows.
 const MAX_TEXT: usize = 253;
@@ -16,9 +16,9 @@ const MAX_TEXT: usize = 253;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Document {
     /// Its regions; `None` takes away what an earlier document has.
-    pub regions: BTreeMap<u16, Option<Region>>,
+    pub regions: Map<u16, Option<Region>>,
     /// Its scores.
-    pub scores: BTreeMap<u16, f64>,
+    pub scores: Map<u16, f64>,
     /// Whether the default regions are left out.
     pub omit_default_regions: bool,
     /// Members that are not known here and were ignored, with where they stand.
@@ -62,12 +62,12 @@ impl Document {
 fn regions(
     all: &Member<'_>,
     unknown: &mut Vec<String>,
-) -> Result<BTreeMap<u16, Option<Region>>, DocumentError> {
+) -> Result<Map<u16, Option<Region>>, DocumentError> {
     let members = all.members()?;
     if members.len() > MAX_REGIONS {
         return Err(all.error("at most 256 regions"));
     }
-    let mut regions = BTreeMap::new();
+    let mut regions = Map::new();
     for member in members {
         let id = member.id()?;
         let region =
@@ -132,8 +132,8 @@ fn node(node: &Member<'_>, region: u16, unknown: &mut Vec<String>) -> Result<Nod
     Ok(out)
 }
 
-fn scores(all: &Member<'_>) -> Result<BTreeMap<u16, f64>, DocumentError> {
-    let mut scores = BTreeMap::new();
+fn scores(all: &Member<'_>) -> Result<Map<u16, f64>, DocumentError> {
+    let mut scores = Map::new();
     for member in all.members()? {
         let score = member.float()?.filter(|score| *score >= 0.0);
         scores.insert(member.id()?, score.ok_or_else(|| member.error("a number from 0"))?);
