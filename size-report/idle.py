@@ -20,7 +20,9 @@ def resident(program):
         with log.open("w") as output:
             server = subprocess.Popen(
                 [program, "serve", "--data-dir", folder, "--listen", listen],
-                stdout=output, stderr=output, env={"HOME": folder, "XDG_RUNTIME_DIR": folder},
+                stdout=output, stderr=output,
+                # STUN's usual port may be another server's.
+                env={"HOME": folder, "XDG_RUNTIME_DIR": folder, "GRAMSCALE_DERP_SERVER_STUN_LISTEN_ADDR": listen},
             )
         try:
             await_health(server, listen, log)
