@@ -66,6 +66,7 @@ def main():
             build(arch, "--usign-key", place / "feed.sec", "--apk-key", place / "feed.pem")
         check("every promised architecture has a target", promised)
         check("the packages have the program's version and licence", version)
+        check("the feed's Makefile builds the router's features in a profile of its own", feed_build, place)
         for arch in ARCHS:
             for path in sorted((FEED / arch).glob("*.ipk")):
                 check(f"{arch}: {path.name}, byte by byte", whole_ipk, path, arch)
@@ -240,6 +241,16 @@ def version():
         fields, _, _ = read.ipk(path.read_bytes())
         need(fields["Version"].rpartition("-r")[0] == cargo["version"], f"{path.name}, but Cargo.toml says {cargo['version']}")
         need(set(fields["License"].split()) == set(cargo["license"].split(" OR ")), f"{path.name}: {fields['License']}")
+
+
+def feed_build(place):
+    """What OpenWrt's build system would call cargo with, which sets these before and after it reads the Makefile."""
+    show = "show:; @echo $(CARGO_PKG_PROFILE) $(RUST_PKG_FEATURES) $(CARGO_PKG_ARGS)"
+    sdk = OPENWRT / "pack/sdk"
+    said = run("make", "-s", "-C", OPENWRT / "gramscale", f"TOPDIR={sdk}", f"OUT={place}/facts", "ARCH=any", "--eval", show, "show")
+    need(said.split() == ["openwrt", "router", "--locked", "--no-default-features"], said)
+    profiles = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["profile"]
+    need(set(profiles["release"]) - {"package"} <= set(profiles["openwrt"]), "a key of release is not said again")
 
 
 def program(arch):
