@@ -23,6 +23,9 @@ DATABASE = 256 << 10
 # The user of the service, from the package's control file.
 USER = "5478"
 
+# No /dev/log among them: the service's log is what it prints.
+DEVICES = ("null", "urandom")
+
 CONFIG = "/etc/config/gramscale"
 SOCKET = "/var/run/gramscale/gramscale.sock"
 
@@ -76,6 +79,8 @@ class Root:
         run_command("sh", "-c", 'tar -xzOf "$0" ./data.tar.gz | tar -xz -C "$1"', package, str(self.lower))
         for name in ("proc", "dev", "tmp", "var/run"):
             (self.lower / name).mkdir(parents=True, exist_ok=True)
+        for name in DEVICES:
+            (self.lower / "dev" / name).touch()
         qemu = os.environ["GRAMSCALE_QEMU"].split()[0]
         shutil.copy(shutil.which(qemu), self.lower / "qemu")
 
@@ -86,8 +91,9 @@ class Root:
         layers = f"lowerdir={self.lower},upperdir={self.layer}/upper,workdir={self.layer}/work"
         self._mount("-t", "overlay", "-o", layers, "overlay", self.path)
         self._mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", self.path / "var/run")
-        for name in ("proc", "dev"):
-            self._mount("--rbind", f"/{name}", self.path / name)
+        self._mount("--rbind", "/proc", self.path / "proc")
+        for name in DEVICES:
+            self._mount("--bind", f"/dev/{name}", self.path / "dev" / name)
 
     def _mount(self, *words):
         run_command("mount", *map(str, words))
