@@ -137,7 +137,7 @@ async fn instructions(plan: &Plan, size: usize) -> Vec<(&'static str, u64)> {
     let mut counter = Instructions::start(server.pid(), server.folder());
     scenes::joins(server, world, &[], &nodes, limit).await;
     let joins = counter.take();
-    scenes::changes(server, world, &nodes, CHANGES, limit).await;
+    scenes::changes(server, world, &nodes, 20_000, CHANGES, limit).await;
     let changes = counter.take();
     scenes::same(server, world, &nodes[1], CHANGES).await;
     let same = counter.take();
@@ -252,7 +252,8 @@ impl<'a> Run<'a> {
 
     async fn changes(&mut self) {
         let Plan { changes: count, limit, .. } = *self.plan;
-        let changes = scenes::changes(&self.server, &self.world, &self.nodes, count, limit).await;
+        let changes =
+            scenes::changes(&self.server, &self.world, &self.nodes, 20_000, count, limit).await;
         let last = changes.times.last().map_or_else(|| "never".into(), |time| millis(*time));
         let name = "one endpoint change until the last is told, p50 / max";
         row(name, &format!("{} / {last}", middle(&changes.times)));
@@ -268,7 +269,7 @@ impl<'a> Run<'a> {
     async fn calls(&mut self) {
         const COUNT: usize = 20;
         let limit = self.plan.limit;
-        let scene = scenes::changes(&self.server, &self.world, &self.nodes, COUNT, limit);
+        let scene = scenes::changes(&self.server, &self.world, &self.nodes, 10_000, COUNT, limit);
         let Some((calls, _)) = counts::count_calls(self.server.pid(), scene).await else {
             return row("system calls for an endpoint change", "not counted (no strace)");
         };

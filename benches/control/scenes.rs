@@ -145,18 +145,20 @@ pub(super) struct Changes {
     pub(super) cost: Cost,
 }
 
-/// One node after the other says that its endpoints have changed.
+/// One node after the other says that its endpoints have changed, to ports from `first` on that
+/// none of them had before.
 pub(super) async fn changes(
     server: &Server,
     world: &World,
     nodes: &[Rc<Node>],
+    first: u16,
     count: usize,
     limit: Duration,
 ) -> Changes {
     let (mut times, before) = (Vec::new(), Cost::now(server, world));
     for (i, node) in nodes.iter().cycle().take(count).enumerate() {
         let begun = Instant::now();
-        node.move_to(20_000 + i as u16).await.expect("an update");
+        node.move_to(first + i as u16).await.expect("an update");
         let Some(told) = world.all_told(limit).await else { break };
         times.push(told - begun);
         sleep(Duration::from_millis(10)).await;
