@@ -304,14 +304,21 @@ mod tests {
     #[test]
     fn sleeps_in_order() {
         let start = Instant::now();
-        let order = std::cell::RefCell::new(Vec::new());
+        let order = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        // Tasks, which run in the order in which they were woken even if all are late.
         block_on(async {
-            let wait = async |millis| {
-                sleep(Duration::from_millis(millis)).await;
-                order.borrow_mut().push(millis);
-            };
-            let (a, b, c) = (wait(30), wait(10), wait(20));
-            futures_lite::future::zip(a, futures_lite::future::zip(b, c)).await;
+            let tasks = [30, 10, 20].map(|millis| {
+                let order = order.clone();
+                crate::spawn(async move {
+                    let mut nap = sleep(Duration::ZERO);
+                    nap.reset(start + Duration::from_millis(millis));
+                    nap.await;
+                    order.borrow_mut().push(millis);
+                })
+            });
+            for task in tasks {
+                task.await;
+            }
         });
         assert_eq!(*order.borrow(), [10, 20, 30]);
         assert!(start.elapsed() >= Duration::from_millis(30));
