@@ -48,15 +48,14 @@ impl Router {
         let uci = folder.join("uci");
         std::fs::write(&uci, settings(&folder, port, more)).unwrap();
         let log = std::fs::File::create(folder.join("log")).unwrap();
-        let child = Command::new(program)
-            .args(["serve", "--uci"])
-            .arg(&uci)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut serve = Command::new(program);
+        serve.args(["serve", "--uci"]).arg(&uci).env_clear();
+        serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        // A child that another test is about to start may still hold the copy open for writing.
+        let child = until("the copy stays busy", || match serve.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => None,
+            done => Some(done.unwrap()),
+        });
         let router = Self { folder, child };
         until("no answer", || health(port));
         router
