@@ -103,7 +103,7 @@ pub struct Router {
     pub alias: Option<Ipv4Addr>,
     /// Whether dnsmasq knows the names of nodes.
     pub lan_names: bool,
-    /// The first domain of a certificate that is copied to [`ACME_CERT`] and [`ACME_KEY`].
+    /// The first domain of a certificate that is copied to `ACME_CERT` and `ACME_KEY`.
     pub acme: String,
 }
 
