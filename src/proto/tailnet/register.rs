@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use super::change::Change;
 use super::key::is_expired;
 use super::login::{Login, LoginId, LoginState, Verdict};
-use super::record::{AuthKeyId, Expiry, Host, Node, NodeId, RegisterMethod, Service, Soft, UserId};
+use super::record::{
+    AuthKey, AuthKeyId, Expiry, Host, Node, NodeId, RegisterMethod, Service, Soft, UserId,
+};
 use super::write::Write;
 use super::{Member, Now, Random, Refusal, Tailnet, name};
 use crate::wire::key::{MachineKey, NodeKey};
@@ -237,7 +239,9 @@ impl Tailnet {
         if is_expired(key.expiry, now) {
             return Err(Refusal::AuthKeyExpired);
         }
-        if key.used && !key.reusable {
+        let spent = key.used && !key.reusable;
+        let begun = if spent { self.login_begun_with(&key, login.machine, now) } else { None };
+        if spent && begun.is_none() {
             return Err(Refusal::AuthKeyUsed);
         }
         if !login.host.request_tags.is_empty() && login.host.request_tags != key.tags {
@@ -248,12 +252,29 @@ impl Tailnet {
         let mut entry = entry(login, owner, RegisterMethod::AuthKey, Some(key.id));
         entry.approved = key.preapproved;
         let id = self.admit(entry, now, random)?;
+        if let Some(expiry) = begun {
+            self.edit(id, |node| node.expiry = expiry)?;
+        }
         if !key.used {
             let mut used = key;
             used.used = true;
             self.put_auth_key(used);
         }
         Ok(Registered::Accepted(id))
+    }
+
+    /// When the login ends that this machine has by this very key, if it has not ended. Clients that
+    /// are made to log in anew (`--force-reauth`) may use a key twice: with the node key that they
+    /// have, then with a new one, which is the same login and lasts no longer.
+    fn login_begun_with(
+        &self,
+        key: &AuthKey,
+        machine: MachineKey,
+        now: Now,
+    ) -> Option<Option<Expiry>> {
+        let ours = |node: &&Node| node.machine == machine && node.auth_key == Some(key.id);
+        let node = self.nodes().map(|member| &member.node).find(ours)?;
+        (!is_expired(node.expiry, now)).then_some(node.expiry)
     }
 
     /// Makes a node, or gives the machine's node of the same owner its new key.

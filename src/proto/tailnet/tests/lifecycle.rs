@@ -87,6 +87,29 @@ fn keys_that_ended_long_ago_are_forgotten() {
     assert_eq!(w.register(1, 1, &more), Err(Refusal::BadAuthKey));
 }
 
+/// `--force-reauth` with a key: the client may log in with the node key that it has, then again
+/// with a new one.
+#[test]
+fn a_key_serves_the_login_that_it_began() {
+    let rules = Rules { node_expiry: Some(Duration::from_secs(600)), ..Rules::default() };
+    let mut w = World::with(rules, Snapshot::default());
+    let (ann, bob) = (w.user("ann"), w.user("bob"));
+    let key = w.key(reusable(ann));
+    let first = w.join(1, &key);
+    let once = w.key(NewAuthKey { reusable: false, ..reusable(bob) });
+    let more = format!(r#","Auth":{{"AuthKey":"{once}"}}"#);
+    let Ok(Registered::Accepted(second)) = w.register(1, 1, &more) else { panic!() };
+    assert_ne!(second, first);
+    let expiry = w.tailnet.node(second).unwrap().node.expiry;
+    w.pass(300);
+    assert_eq!(w.register(1, 2, &more), Ok(Registered::Accepted(second)));
+    let node = &w.tailnet.node(second).unwrap().node;
+    assert_eq!((node.key, node.expiry), (NodeKey([2; 32]), expiry), "it lasts no longer for that");
+    assert_eq!(w.register(2, 3, &more), Err(Refusal::AuthKeyUsed), "another machine");
+    w.pass(301);
+    assert_eq!(w.register(1, 4, &more), Err(Refusal::AuthKeyUsed), "a login that has ended");
+}
+
 #[test]
 fn who_logs_out_is_offline_at_once() {
     let mut w = World::new();
