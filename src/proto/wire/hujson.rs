@@ -2,7 +2,7 @@
 //!
 //! [`standardise`] turns it into JSON without moving a byte, so that an offset into the result is
 //! an offset into what the author wrote. [`parse`] reads JSON into a small tree whose values know
-//! where they stand, for errors that name a line.
+//! where they stand, for errors that name a line; [`Parser`] reads it without a tree.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -65,13 +65,10 @@ pub fn standardise(text: &mut [u8]) -> Result<(), SyntaxError> {
 ///
 /// Duplicate names in an object are refused, and nesting beyond [`MAX_DEPTH`].
 pub fn parse(text: &str) -> Result<Value<'_>, SyntaxError> {
-    let mut parser = Parser { text, at: 0 };
-    let value = parser.value(0)?;
-    parser.space();
-    match text.as_bytes().get(parser.at) {
-        None => Ok(value),
-        Some(_) => Err(parser.error("nothing may follow the value")),
-    }
+    let mut parser = Parser::new(text);
+    let value = parser.value()?;
+    parser.finish()?;
+    Ok(value)
 }
 
 /// Where an offset lies: line and column, both from 1; columns count characters.
@@ -234,41 +231,168 @@ fn string_end(text: &[u8], at: usize) -> Result<usize, SyntaxError> {
     }
 }
 
-struct Parser<'a> {
+/// What reads the value of a member, given where its name starts and the name.
+type Members<'a, 'm> =
+    dyn FnMut(&mut Parser<'a>, usize, Cow<'a, str>) -> Result<(), SyntaxError> + 'm;
+
+/// Reads JSON value by value, in the order of the text, and keeps nothing of what is skipped.
+pub struct Parser<'a> {
     text: &'a str,
     at: usize,
+    depth: usize,
 }
 
 impl<'a> Parser<'a> {
-    fn value(&mut self, depth: usize) -> Result<Value<'a>, SyntaxError> {
+    /// Begins before the value in `text`.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0 }
+    }
+
+    /// Whether all is read.
+    pub fn finish(&mut self) -> Result<(), SyntaxError> {
+        self.space();
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.error("nothing may follow the value")),
+        }
+    }
+
+    /// Reads an object; `member` has to read the value of each name.
+    pub fn object(
+        &mut self,
+        member: &mut dyn FnMut(&mut Self, &str) -> Result<(), SyntaxError>,
+    ) -> Result<(), SyntaxError> {
+        self.space();
+        match self.peek() {
+            Some(b'{') => self.members(&mut |parser, _, name| member(parser, &name)),
+            _ => Err(self.error("an object is expected")),
+        }
+    }
+
+    /// Reads an array, or `null` as an empty one; `item` has to read each value.
+    pub fn array(
+        &mut self,
+        item: &mut dyn FnMut(&mut Self) -> Result<(), SyntaxError>,
+    ) -> Result<(), SyntaxError> {
+        if self.null() {
+            return Ok(());
+        }
+        match self.peek() {
+            Some(b'[') => self.items(item),
+            _ => Err(self.error("an array is expected")),
+        }
+    }
+
+    /// Reads a string, or `null` as `None`.
+    pub fn text(&mut self) -> Result<Option<Cow<'a, str>>, SyntaxError> {
+        if self.null() {
+            return Ok(None);
+        }
+        match self.peek() {
+            Some(b'"') => self.string().map(Some),
+            _ => Err(self.error("a string is expected")),
+        }
+    }
+
+    /// Reads a number without a fraction, or `null` as `None`.
+    pub fn integer(&mut self) -> Result<Option<i64>, SyntaxError> {
+        if self.null() {
+            return Ok(None);
+        }
+        let start = self.at;
+        match self.number().map(str::parse) {
+            Ok(Ok(number)) => Ok(Some(number)),
+            _ => Err(error(start, "a number without a fraction is expected")),
+        }
+    }
+
+    /// Reads `true` or `false`, or `null` as `None`.
+    pub fn bool(&mut self) -> Result<Option<bool>, SyntaxError> {
+        self.space();
+        match self.word()? {
+            Kind::Bool(value) => Ok(Some(value)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads `null` if that is next.
+    pub fn null(&mut self) -> bool {
+        self.space();
+        let there = self.text.get(self.at..).is_some_and(|rest| rest.starts_with("null"));
+        self.at += if there { 4 } else { 0 };
+        there
+    }
+
+    /// Reads any value.
+    pub fn skip(&mut self) -> Result<(), SyntaxError> {
+        self.space();
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'[') => self.items(&mut Self::skip),
+            Some(b'{') => self.members(&mut |parser, _, _| parser.skip()),
+            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
+            _ => self.word().map(drop),
+        }
+    }
+
+    fn value(&mut self) -> Result<Value<'a>, SyntaxError> {
         self.space();
         let start = self.at;
-        if depth > MAX_DEPTH {
-            return Err(self.error("arrays and objects are nested too deeply"));
-        }
         let kind = match self.peek() {
             Some(b'"') => Kind::String(self.string()?),
-            Some(b'[') => self.array(depth)?,
-            Some(b'{') => self.object(depth)?,
-            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b'[') => {
+                let mut items = Vec::new();
+                self.items(&mut |parser| {
+                    items.push(parser.value()?);
+                    Ok(())
+                })?;
+                items.shrink_to_fit();
+                Kind::Array(items)
+            }
+            Some(b'{') => {
+                let mut members = Vec::new();
+                self.members(&mut |parser, start, name| {
+                    members.push(Member { start, name, value: parser.value()? });
+                    Ok(())
+                })?;
+                members.shrink_to_fit();
+                distinct(&members)?;
+                Kind::Object(members)
+            }
+            Some(b'-' | b'0'..=b'9') => Kind::Number(self.number()?),
             _ => self.word()?,
         };
         Ok(Value { start, end: self.at, kind })
     }
 
-    fn array(&mut self, depth: usize) -> Result<Kind<'a>, SyntaxError> {
-        let mut items = Vec::new();
+    /// Steps over a bracket; `true` if the one that closes it is next.
+    fn open(&mut self, close: u8) -> Result<bool, SyntaxError> {
         self.at += 1;
         self.space();
-        if self.eat(b']') {
-            return Ok(Kind::Array(items));
+        if self.eat(close) {
+            return Ok(true);
+        }
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(self.error("arrays and objects are nested too deeply"));
+        }
+        Ok(false)
+    }
+
+    /// Reads an array whose bracket is next.
+    fn items(
+        &mut self,
+        item: &mut dyn FnMut(&mut Self) -> Result<(), SyntaxError>,
+    ) -> Result<(), SyntaxError> {
+        if self.open(b']')? {
+            return Ok(());
         }
         loop {
-            items.push(self.value(depth + 1)?);
+            item(self)?;
             self.space();
             if self.eat(b']') {
-                items.shrink_to_fit();
-                return Ok(Kind::Array(items));
+                self.depth -= 1;
+                return Ok(());
             }
             if !self.eat(b',') {
                 return Err(self.error("a comma or ] is expected"));
@@ -276,12 +400,10 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Kind<'a>, SyntaxError> {
-        let mut members: Vec<Member<'a>> = Vec::new();
-        self.at += 1;
-        self.space();
-        if self.eat(b'}') {
-            return Ok(Kind::Object(members));
+    /// Reads an object whose brace is next; `member` is given where each name starts.
+    fn members(&mut self, member: &mut Members<'a, '_>) -> Result<(), SyntaxError> {
+        if self.open(b'}')? {
+            return Ok(());
         }
         loop {
             self.space();
@@ -294,13 +416,11 @@ impl<'a> Parser<'a> {
             if !self.eat(b':') {
                 return Err(self.error("a colon is expected after the name"));
             }
-            let value = self.value(depth + 1)?;
-            members.push(Member { start, name, value });
+            member(self, start, name)?;
             self.space();
             if self.eat(b'}') {
-                members.shrink_to_fit();
-                distinct(&members)?;
-                return Ok(Kind::Object(members));
+                self.depth -= 1;
+                return Ok(());
             }
             if !self.eat(b',') {
                 return Err(self.error("a comma or } is expected"));
@@ -319,7 +439,7 @@ impl<'a> Parser<'a> {
         if inner.contains('\\') { unescape(inner, start + 1) } else { Ok(Cow::Borrowed(inner)) }
     }
 
-    fn number(&mut self) -> Result<Kind<'a>, SyntaxError> {
+    fn number(&mut self) -> Result<&'a str, SyntaxError> {
         let start = self.at;
         self.eat(b'-');
         let whole = self.digits();
@@ -333,7 +453,7 @@ impl<'a> Parser<'a> {
             good &= self.digits() > 0;
         }
         match self.text.get(start..self.at) {
-            Some(number) if good => Ok(Kind::Number(number)),
+            Some(number) if good => Ok(number),
             _ => Err(error(start, "this is not a number")),
         }
     }
@@ -377,7 +497,8 @@ impl<'a> Parser<'a> {
         eaten
     }
 
-    fn error(&self, message: &'static str) -> SyntaxError {
+    /// What is wrong here.
+    pub fn error(&self, message: &'static str) -> SyntaxError {
         if self.at >= self.text.len() {
             return error(self.at, "the text ends too early");
         }
@@ -551,5 +672,53 @@ mod tests {
         parse(text).unwrap().render(&mut Json::new(&mut out));
         let expect = r#"{"a b":[1,-2.5e+3,"x\"é",{}],"b":{"c":null,"d":true},"e":[]}"#;
         assert_eq!(String::from_utf8(out).unwrap(), expect);
+    }
+
+    #[test]
+    fn reads_without_a_tree() {
+        let text = r#" {"n":-7,"t":"a\u00e9","skip":{"x":[1.5e3,"\n",{},[]],"y":null},
+            "l":[true,null,false],"none":null,"o":{}} "#;
+        let mut json = Parser::new(text);
+        let mut seen = String::new();
+        json.object(&mut |json, name| {
+            match name {
+                "n" => assert_eq!(json.integer()?, Some(-7)),
+                "t" => assert_eq!(json.text()?.as_deref(), Some("aé")),
+                "l" => json.array(&mut |json| {
+                    seen.push(json.bool()?.map_or('0', |yes| if yes { 'y' } else { 'n' }));
+                    Ok(())
+                })?,
+                "none" => {
+                    // Each takes it for nothing; the last steps over it.
+                    assert_eq!(Parser::new("null").text(), Ok(None));
+                    assert_eq!(Parser::new("null").integer(), Ok(None));
+                    json.array(&mut |_| unreachable!())?;
+                }
+                "o" => json.object(&mut |_, _| unreachable!())?,
+                _ => json.skip()?,
+            }
+            seen.push_str(name);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!((json.finish(), seen.as_str()), (Ok(()), "ntskipy0nlnoneo"));
+
+        for bad in ["1.5", "1e3", "\"1\"", "9223372036854775808", "-", ""] {
+            assert!(Parser::new(bad).integer().is_err(), "{bad}");
+        }
+        for bad in ["[1,]", "{\"a\" 1}", "{1:1}", "[1", "nul", "\"a", "01", "{\"a\":1,}"] {
+            assert!(Parser::new(bad).skip().is_err(), "{bad}");
+        }
+        for bad in ["1", "true", "nul", ""] {
+            assert!(Parser::new(bad).text().is_err(), "{bad}");
+            assert!(Parser::new(bad).array(&mut Parser::skip).is_err(), "{bad}");
+        }
+        assert!(Parser::new("null").object(&mut |_, _| Ok(())).is_err());
+        assert!(Parser::new("1").bool().is_err());
+        let deep = |n: usize| "[".repeat(n) + &"]".repeat(n);
+        assert!(Parser::new(&deep(MAX_DEPTH)).skip().is_ok());
+        assert_eq!(Parser::new(&deep(100_000)).skip().unwrap_err().offset, MAX_DEPTH + 1);
+        // Beside each other is not inside each other.
+        assert!(Parser::new(&format!("[{}1]", "[[]],".repeat(200))).skip().is_ok());
     }
 }

@@ -3,11 +3,12 @@
 //! Only what the server uses is read; everything else is skipped without a copy. The answers are
 //! written by the netmap room.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
-use serde::Deserialize;
-
+use super::hujson::{Parser, SyntaxError};
 use super::json::fold_names;
 use super::key::{DiscoKey, NodeKey};
 use super::prefix::Prefix;
@@ -30,8 +31,7 @@ pub const LIST_MAX: usize = 512;
 pub const TEXT_MAX: usize = 255;
 
 /// `POST /machine/register` (`tailcfg.RegisterRequest`).
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase", default)]
+#[derive(Debug, Default)]
 pub struct RegisterRequest {
     /// The client's capability version.
     pub version: u16,
@@ -40,7 +40,7 @@ pub struct RegisterRequest {
     /// The key it replaces; zero for none.
     pub oldnodekey: Option<NodeKey>,
     /// A preauth key.
-    auth: Option<Auth>,
+    authkey: Option<String>,
     expiry: Option<String>,
     /// The login URL whose outcome the client waits for.
     pub followup: Option<String>,
@@ -50,21 +50,33 @@ pub struct RegisterRequest {
     pub ephemeral: Option<bool>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase", default)]
-struct Auth {
-    authkey: Option<String>,
-}
-
 impl RegisterRequest {
     /// Reads a body. Its names are made lower case in place.
     pub fn parse(body: &mut [u8]) -> Result<Self, BadRequest> {
-        parse(body)
+        let mut out = Self::default();
+        parse(body, &mut |json, name| {
+            match name {
+                "version" => out.version = number(json)?.unwrap_or_default(),
+                "nodekey" => out.nodekey = parsed(json)?,
+                "oldnodekey" => out.oldnodekey = parsed(json)?,
+                "auth" => object(json, &mut |json, name| match name {
+                    "authkey" => text(json).map(|key| out.authkey = key),
+                    _ => json.skip(),
+                })?,
+                "expiry" => out.expiry = text(json)?,
+                "followup" => out.followup = text(json)?,
+                "hostinfo" => out.hostinfo = Hostinfo::read(json)?,
+                "ephemeral" => out.ephemeral = json.bool()?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(out)
     }
 
     /// The preauth key, if one is given.
     pub fn auth_key(&self) -> Option<&str> {
-        self.auth.as_ref()?.authkey.as_deref().filter(|key| !key.is_empty())
+        self.authkey.as_deref().filter(|key| !key.is_empty())
     }
 
     /// The expiry that the client asks for; `None` when it asks for none.
@@ -77,8 +89,7 @@ impl RegisterRequest {
 }
 
 /// `POST /machine/map` (`tailcfg.MapRequest`).
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase", default)]
+#[derive(Debug, Default)]
 pub struct MapRequest {
     /// The client's capability version.
     pub version: u16,
@@ -94,8 +105,8 @@ pub struct MapRequest {
     pub readonly: bool,
     /// With neither `stream` nor `readonly`: an update of what the node says of itself.
     pub omitpeers: bool,
-    endpoints: Option<Vec<String>>,
-    endpointtypes: Option<Vec<i32>>,
+    endpoints: Vec<String>,
+    endpointtypes: Vec<i32>,
     /// The host.
     pub hostinfo: Option<Hostinfo>,
 }
@@ -106,7 +117,27 @@ pub const ENDPOINT_STUN: i32 = 2;
 impl MapRequest {
     /// Reads a body. Its names are made lower case in place.
     pub fn parse(body: &mut [u8]) -> Result<Self, BadRequest> {
-        parse(body)
+        let mut out = Self::default();
+        parse(body, &mut |json, name| {
+            match name {
+                "version" => out.version = number(json)?.unwrap_or_default(),
+                "compress" => out.compress = text(json)?,
+                "nodekey" => out.nodekey = parsed(json)?,
+                "discokey" => out.discokey = parsed(json)?,
+                "stream" => out.stream = json.bool()?.unwrap_or_default(),
+                "readonly" => out.readonly = json.bool()?.unwrap_or_default(),
+                "omitpeers" => out.omitpeers = json.bool()?.unwrap_or_default(),
+                "endpoints" => out.endpoints = texts(json)?,
+                "endpointtypes" => json.array(&mut |json| {
+                    out.endpointtypes.push(number(json)?.unwrap_or_default());
+                    Ok(())
+                })?,
+                "hostinfo" => out.hostinfo = Hostinfo::read(json)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(out)
     }
 
     /// Whether answers are to be zstd frames.
@@ -117,22 +148,20 @@ impl MapRequest {
     /// The endpoints that peers can be told, each with its kind: link-local ones and those with
     /// a zone mean nothing elsewhere.
     pub fn endpoints(&self) -> impl Iterator<Item = (SocketAddr, i32)> {
-        let kinds = self.endpointtypes.as_deref().unwrap_or_default();
-        let texts = self.endpoints.as_deref().unwrap_or_default().iter().take(LIST_MAX);
+        let texts = self.endpoints.iter().take(LIST_MAX);
         texts.enumerate().filter_map(|(i, text)| {
             let addr: SocketAddr = text.parse().ok()?;
             let link_local = match addr {
                 SocketAddr::V4(v4) => v4.ip().is_link_local(),
                 SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() || v6.scope_id() != 0,
             };
-            (!link_local).then(|| (addr, kinds.get(i).copied().unwrap_or_default()))
+            (!link_local).then(|| (addr, self.endpointtypes.get(i).copied().unwrap_or_default()))
         })
     }
 }
 
 /// What a client says of its host (`tailcfg.Hostinfo`), as far as it is used.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase", default)]
+#[derive(Debug, Default)]
 pub struct Hostinfo {
     /// The client's release.
     pub ipnversion: Option<String>,
@@ -144,18 +173,17 @@ pub struct Hostinfo {
     pub hostname: Option<String>,
     /// Refuses incoming connections.
     pub shieldsup: Option<bool>,
-    routableips: Option<Vec<String>>,
-    requesttags: Option<Vec<String>>,
-    services: Option<Vec<Service>>,
-    sshhostkeys: Option<Vec<String>>,
+    routableips: Vec<String>,
+    requesttags: Vec<String>,
+    services: Vec<Service>,
+    sshhostkeys: Vec<String>,
     appconnector: Option<bool>,
     peerrelay: Option<bool>,
-    netinfo: Option<NetInfo>,
+    preferredderp: Option<i32>,
 }
 
 /// A service of a host.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase", default)]
+#[derive(Debug, Default)]
 pub struct Service {
     /// `tcp`, `udp`, `peerapi4`, ...
     pub proto: Option<String>,
@@ -165,34 +193,74 @@ pub struct Service {
     pub description: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase", default)]
-struct NetInfo {
-    preferredderp: Option<i32>,
+impl Service {
+    fn read(json: &mut Parser<'_>) -> Result<Self, SyntaxError> {
+        let mut out = Self::default();
+        json.object(&mut |json, name| {
+            match name {
+                "proto" => out.proto = text(json)?,
+                "port" => out.port = number(json)?,
+                "description" => out.description = text(json)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
 }
 
 impl Hostinfo {
+    fn read(json: &mut Parser<'_>) -> Result<Option<Self>, SyntaxError> {
+        if json.null() {
+            return Ok(None);
+        }
+        let mut out = Self::default();
+        json.object(&mut |json, name| {
+            match name {
+                "ipnversion" => out.ipnversion = text(json)?,
+                "os" => out.os = text(json)?,
+                "osversion" => out.osversion = text(json)?,
+                "hostname" => out.hostname = text(json)?,
+                "shieldsup" => out.shieldsup = json.bool()?,
+                "routableips" => out.routableips = texts(json)?,
+                "requesttags" => out.requesttags = texts(json)?,
+                "services" => json.array(&mut |json| {
+                    out.services.push(Service::read(json)?);
+                    Ok(())
+                })?,
+                "sshhostkeys" => out.sshhostkeys = texts(json)?,
+                "appconnector" => out.appconnector = json.bool()?,
+                "peerrelay" => out.peerrelay = json.bool()?,
+                "netinfo" => object(json, &mut |json, name| match name {
+                    "preferredderp" => number(json).map(|region| out.preferredderp = region),
+                    _ => json.skip(),
+                })?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(Some(out))
+    }
+
     /// Offered routes, sorted, without repetition; texts that are no prefix are left out.
     pub fn routes(&self) -> Vec<Prefix> {
-        let texts = self.routableips.as_deref().unwrap_or_default();
-        sorted(texts.iter().take(LIST_MAX).filter_map(|text| text.parse().ok()))
+        sorted(self.routableips.iter().take(LIST_MAX).filter_map(|text| text.parse().ok()))
     }
 
     /// Tags it asks for, sorted.
     pub fn request_tags(&self) -> Vec<String> {
-        sorted(self.requesttags.as_deref().unwrap_or_default().iter().take(LIST_MAX).map(cut))
+        sorted(self.requesttags.iter().take(LIST_MAX).map(cut))
     }
 
     /// Its services.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.services.as_deref().unwrap_or_default().iter().take(LIST_MAX)
+        self.services.iter().take(LIST_MAX)
     }
 
     /// Public keys of its SSH server.
     pub fn ssh_host_keys(&self) -> Vec<String> {
         // An RSA key of 4096 bits has 736 characters.
-        let keys = self.sshhostkeys.as_deref().unwrap_or_default().iter();
-        keys.take(8).filter(|key| key.len() <= 1024).cloned().collect()
+        self.sshhostkeys.iter().take(8).filter(|key| key.len() <= 1024).cloned().collect()
     }
 
     /// Whether it offers to be an app connector.
@@ -207,7 +275,7 @@ impl Hostinfo {
 
     /// Its home DERP region, if it has chosen one.
     pub fn home_derp(&self) -> Option<u16> {
-        let region = self.netinfo.as_ref()?.preferredderp?;
+        let region = self.preferredderp?;
         u16::try_from(region).ok().filter(|region| *region != 0)
     }
 }
@@ -229,9 +297,45 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
     items
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a mut [u8]) -> Result<T, BadRequest> {
+/// What reads the value of a member, given its name.
+type Member<'m> = dyn FnMut(&mut Parser<'_>, &str) -> Result<(), SyntaxError> + 'm;
+
+fn parse(body: &mut [u8], member: &mut Member<'_>) -> Result<(), BadRequest> {
     fold_names(body);
-    serde_json::from_slice(body).map_err(|_| BadRequest::Json)
+    let text = std::str::from_utf8(body).map_err(|_| BadRequest::Json)?;
+    let mut json = Parser::new(text);
+    json.object(&mut |json, name| member(json, name))
+        .and_then(|()| json.finish())
+        .map_err(|_| BadRequest::Json)
+}
+
+/// An object, or `null`.
+fn object(json: &mut Parser<'_>, member: &mut Member<'_>) -> Result<(), SyntaxError> {
+    if json.null() { Ok(()) } else { json.object(&mut |json, name| member(json, name)) }
+}
+
+fn text(json: &mut Parser<'_>) -> Result<Option<String>, SyntaxError> {
+    Ok(json.text()?.map(Cow::into_owned))
+}
+
+fn texts(json: &mut Parser<'_>) -> Result<Vec<String>, SyntaxError> {
+    let mut texts = Vec::new();
+    json.array(&mut |json| {
+        texts.push(text(json)?.unwrap_or_default());
+        Ok(())
+    })?;
+    Ok(texts)
+}
+
+fn number<T: TryFrom<i64>>(json: &mut Parser<'_>) -> Result<Option<T>, SyntaxError> {
+    let number = json.integer()?.map(T::try_from).transpose();
+    number.map_err(|_| json.error("a smaller number is expected"))
+}
+
+/// A text that stands for a value, or `null`.
+fn parsed<T: FromStr>(json: &mut Parser<'_>) -> Result<Option<T>, SyntaxError> {
+    let value = json.text()?.map(|text| text.parse()).transpose();
+    value.map_err(|_| json.error("another text is expected"))
 }
 
 /// Why a body can't be read.
@@ -303,10 +407,43 @@ mod tests {
     }
 
     #[test]
+    fn null_is_nothing() {
+        let mut body =
+            br#"{"Version":null,"NodeKey":null,"Auth":null,"Expiry":null,"Ephemeral":null,
+            "Hostinfo":null}"#
+                .to_vec();
+        let request = RegisterRequest::parse(&mut body).unwrap();
+        assert_eq!((request.version, request.nodekey, request.auth_key()), (0, None, None));
+        assert!(request.hostinfo.is_none() && request.ephemeral.is_none());
+        let mut body = br#"{"Stream":null,"Endpoints":null,"EndpointTypes":null,"Hostinfo":{"OS":null,
+            "Services":null,"NetInfo":null,"RoutableIPs":null,"ShieldsUp":true,"AppConnector":true}}"#
+            .to_vec();
+        let request = MapRequest::parse(&mut body).unwrap();
+        assert_eq!((request.stream, request.endpoints().count()), (false, 0));
+        let host = request.hostinfo.unwrap();
+        assert_eq!(
+            (host.os.as_deref(), host.shieldsup, host.home_derp()),
+            (None, Some(true), None)
+        );
+        assert!(host.is_app_connector() && !host.is_peer_relay() && host.services().count() == 0);
+    }
+
+    #[test]
     fn bad_bodies() {
-        for body in
-            ["", "[]x", "{", "{\"NodeKey\":\"\"}", "{\"Version\":-1}", "{\"Version\":70000}"]
-        {
+        for body in [
+            "",
+            "[]x",
+            "{",
+            "{}x",
+            "[]",
+            "null",
+            "{\"NodeKey\":\"\"}",
+            "{\"Version\":-1}",
+            "{\"Version\":70000}",
+            "{\"Version\":1.5}",
+            "{\"Hostinfo\":1}",
+            "{\"Followup\":\"\u{1}\"}",
+        ] {
             assert!(RegisterRequest::parse(&mut body.as_bytes().to_vec()).is_err(), "{body}");
         }
         let mut body = br#"{"Expiry":"soon"}"#.to_vec();

@@ -34,10 +34,14 @@ pub struct DerpMap {
     /// The regions.
     pub regions: Map<u16, Region>,
     /// Factors for a region's latency when a client chooses its home: below 1 is preferred.
-    pub scores: Map<u16, f64>,
+    pub scores: Map<u16, Number>,
     /// Leave out the default regions; clients ignore it.
     pub omit_default_regions: bool,
 }
+
+/// A number as the document has it; the server does not count with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Number(Box<str>);
 
 /// Relays that are near each other. Clients connect to the first node that answers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,9 +51,9 @@ pub struct Region {
     /// A name for people.
     pub name: String,
     /// Degrees north.
-    pub latitude: Option<f64>,
+    pub latitude: Option<Number>,
     /// Degrees east.
-    pub longitude: Option<f64>,
+    pub longitude: Option<Number>,
     /// Not to be chosen as home while there is another.
     pub avoid: bool,
     /// Neither measured nor chosen as home.
@@ -190,7 +194,7 @@ impl DerpMap {
                 None => drop(self.regions.remove(id)),
             }
         }
-        self.scores.extend(document.scores.iter().map(|(region, score)| (*region, *score)));
+        self.scores.extend(document.scores.iter().map(|(region, score)| (*region, score.clone())));
         self.omit_default_regions |= document.omit_default_regions;
     }
 
@@ -224,7 +228,7 @@ impl DerpMap {
         if !self.scores.is_empty() {
             json.key("HomeParams").open('{').key("RegionScore").open('{');
             for (id, score) in &self.scores {
-                json.key(&id.to_string()).raw(score.to_string().as_bytes());
+                json.key(&id.to_string()).raw(score.0.as_bytes());
             }
             json.close('}').close('}');
         }
@@ -242,9 +246,9 @@ impl Region {
     fn write(&self, json: &mut Json<'_>, id: u16, form: Form) {
         json.open('{').key("RegionID").int(id.into());
         json.key("RegionCode").text(&self.code).key("RegionName").text(&self.name);
-        for (name, degrees) in [("Latitude", self.latitude), ("Longitude", self.longitude)] {
+        for (name, degrees) in [("Latitude", &self.latitude), ("Longitude", &self.longitude)] {
             if let Some(degrees) = degrees {
-                json.key(name).raw(degrees.to_string().as_bytes());
+                json.key(name).raw(degrees.0.as_bytes());
             }
         }
         flag(json, "Avoid", self.avoid);

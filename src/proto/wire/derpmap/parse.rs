@@ -5,12 +5,17 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{Cert, Family, MAX_NODES, MAX_REGIONS, Node, PIN, Region};
+use super::{Cert, Family, MAX_NODES, MAX_REGIONS, Node, Number, PIN, Region};
 use crate::wire::key::from_hex;
 use crate::wire::sorted::Map;
 
 /// Characters of a name at most: what DNS allows.
 const MAX_TEXT: usize = 253;
+
+/// Characters of a number at most: more than the digits that a float tells apart.
+const MAX_DIGITS: usize = 40;
+/// Characters of an exponent at most, with its sign: no float is too small for the number.
+const MAX_EXPONENT: usize = 3;
 
 /// What a file or URL says about the map.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,7 +23,7 @@ pub struct Document {
     /// Its regions; `None` takes away what an earlier document has.
     pub regions: Map<u16, Option<Region>>,
     /// Its scores.
-    pub scores: Map<u16, f64>,
+    pub scores: Map<u16, Number>,
     /// Whether the default regions are left out.
     pub omit_default_regions: bool,
     /// Members that are not known here and were ignored, with where they stand.
@@ -88,8 +93,8 @@ fn region(
             "regionid" => member.same_id(id)?,
             "regioncode" => out.code = member.text()?,
             "regionname" => out.name = member.text()?,
-            "latitude" => out.latitude = member.float()?,
-            "longitude" => out.longitude = member.float()?,
+            "latitude" => out.latitude = Some(member.number()?),
+            "longitude" => out.longitude = Some(member.number()?),
             "avoid" => out.avoid = member.bool()?,
             "nomeasurenohome" => out.no_measure_no_home = member.bool()?,
             "nodes" => {
@@ -132,11 +137,14 @@ fn node(node: &Member<'_>, region: u16, unknown: &mut Vec<String>) -> Result<Nod
     Ok(out)
 }
 
-fn scores(all: &Member<'_>) -> Result<Map<u16, f64>, DocumentError> {
+fn scores(all: &Member<'_>) -> Result<Map<u16, Number>, DocumentError> {
     let mut scores = Map::new();
     for member in all.members()? {
-        let score = member.float()?.filter(|score| *score >= 0.0);
-        scores.insert(member.id()?, score.ok_or_else(|| member.error("a number from 0"))?);
+        let score = member.number()?;
+        if score.0.starts_with('-') {
+            return Err(member.error("a number from 0"));
+        }
+        scores.insert(member.id()?, score);
     }
     Ok(scores)
 }
@@ -208,9 +216,14 @@ impl<'a> Member<'a> {
         self.value.as_bool().ok_or_else(|| self.error("true or false"))
     }
 
-    fn float(&self) -> Result<Option<f64>, DocumentError> {
-        let number = self.value.as_f64().filter(|n| n.is_finite());
-        number.map(Some).ok_or_else(|| self.error("a number"))
+    fn number(&self) -> Result<Number, DocumentError> {
+        let text = match self.value {
+            Value::Number(number) => number.to_string(),
+            _ => String::new(),
+        };
+        let exponent = text.split_once(['e', 'E']).map_or("", |(_, exponent)| exponent);
+        let fits = (1..=MAX_DIGITS).contains(&text.len()) && exponent.len() <= MAX_EXPONENT;
+        if fits { Ok(Number(text.into())) } else { Err(self.error("a number")) }
     }
 
     fn port(&self, expected: &'static str) -> Result<u16, DocumentError> {
@@ -309,6 +322,20 @@ mod tests {
         assert_eq!(node.ipv4, Family::At("198.51.100.1".parse().unwrap()));
         assert_eq!((node.ipv6, node.stun_port, node.derp_port), (Family::Dns, Some(0), 0));
         assert!(node.can_port80 && !node.stun_only);
+    }
+
+    #[test]
+    fn numbers_stay_as_they_are_written() {
+        let region = |degrees: &str| {
+            let text = format!(r#"{{"regions":{{"1":{{"latitude":{degrees}}}}}}}"#);
+            read(&text).map(|document| document.regions[&1].clone().unwrap().latitude)
+        };
+        for good in ["52.50", "-13", "0", "1.25e-2", "4e+1"] {
+            assert_eq!(region(good), Ok(Some(Number(good.into()))), "{good}");
+        }
+        for bad in ["1e400", "\"1\"", "true", &"9".repeat(41)] {
+            assert!(region(bad).unwrap_err().contains("expected a number"), "{bad}");
+        }
     }
 
     #[test]
