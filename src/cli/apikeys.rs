@@ -65,6 +65,7 @@ struct Delete {
 }
 
 impl ApiKeys {
+    #[inline(never)]
     pub(super) fn run(self, session: &Session) -> Result<(), Error> {
         match self.verb {
             Verb::Create(command) => create(session, &command),

@@ -54,6 +54,7 @@ struct Reject {
 }
 
 impl Auth {
+    #[inline(never)]
     pub(super) fn run(self, session: &Session) -> Result<(), Error> {
         match self.verb {
             Verb::Register(command) => {

@@ -68,6 +68,7 @@ impl Source<'_> {
 }
 
 impl Config {
+    #[inline(never)]
     pub(super) fn run(self, source: Source<'_>, format: Format) -> Result<(), Error> {
         let Verb::Show(_) = self.verb;
         let loaded = source.load(&[]);

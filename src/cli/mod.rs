@@ -137,6 +137,7 @@ fn one_line(text: &str) -> String {
     format!("{sentence}; --help tells more")
 }
 
+/// What has more than a few locals is not inlined: the server would have them all on its stack.
 fn run(root: Root, format: Format) -> Result<(), Error> {
     let source = Source { file: root.config.as_deref(), uci: root.uci.as_deref() };
     let session = || Session::open(source, format, root.force);

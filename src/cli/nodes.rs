@@ -138,6 +138,7 @@ struct ApproveRoutes {
 struct BackfillIps {}
 
 impl Nodes {
+    #[inline(never)]
     pub(super) fn run(self, session: &Session) -> Result<(), Error> {
         match self.verb {
             Verb::List(command) => show(session, &command),

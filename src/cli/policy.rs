@@ -73,6 +73,7 @@ struct Explain {
 struct Test {}
 
 impl Policy {
+    #[inline(never)]
     pub(super) fn run(self, session: &Session) -> Result<(), Error> {
         match self.verb {
             Verb::Get(_) => {

@@ -78,6 +78,7 @@ struct Delete {
 }
 
 impl PreAuthKeys {
+    #[inline(never)]
     pub(super) fn run(self, session: &Session) -> Result<(), Error> {
         match self.verb {
             Verb::Create(command) => create(session, &command),

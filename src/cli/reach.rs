@@ -23,6 +23,7 @@ const KEY: &str = "/key?v=115";
 /// How long clients try one way (client `control/ts2021`, dial budget).
 const PATIENCE: Duration = Duration::from_secs(10);
 
+#[inline(never)]
 pub(super) fn run(session: &Session, settings: &Settings) -> Result<(), Error> {
     let (value, human) = look(session, settings)?;
     session.print(&value, &human)

@@ -107,6 +107,7 @@ const METHODS: &[Method] = &[
 
 /// Does what rpcd asks for, and prints the answer: one JSON object, errors included, for rpcd
 /// tells nobody an exit status.
+#[inline(never)]
 pub(super) fn run(args: &[String]) -> Result<(), Error> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {

@@ -30,6 +30,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
+    #[inline(never)]
     pub(super) fn run(self, source: Source<'_>) -> Result<(), Error> {
         let uci = source.uci.is_some();
         let (settings, problems) = self.read(source)?;

@@ -87,6 +87,7 @@ struct Rename {
 }
 
 impl Users {
+    #[inline(never)]
     pub(super) fn run(self, session: &Session) -> Result<(), Error> {
         match self.verb {
             Verb::Create(command) => create(session, command),
