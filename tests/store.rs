@@ -80,7 +80,7 @@ fn damage_that_stops_redb_is_named() {
     block_on(store.close()).unwrap();
     // A length in redb's own bookkeeping, which it believes.
     let mut bytes = fs::read(&db).unwrap();
-    let lengths = [40, 0, 0, 0, 52, 0, 0, 0];
+    let lengths = [56, 0, 0, 0, 188, 0, 0, 0];
     let at = bytes.windows(8).position(|part| part == lengths).unwrap();
     bytes[at + 7] = 0x10;
     fs::write(&db, &bytes).unwrap();

@@ -16,6 +16,12 @@ const FULL_REGIONS: usize = 24;
 const LAST_REGION_PAGES: usize = 28;
 const FIELDS: usize = 32;
 
+/// Pages of a region: 4 GiB, redb's constant for pages of this size.
+const LARGE_REGION: u32 = 1 << 20;
+/// Pages of a region in new files: 64 MiB. redb holds two bits for each page of a region whose first
+/// page is in use: 256 KiB of memory for a large one.
+const REGION: u32 = 1 << 14;
+
 /// Whether redb can be let at it.
 pub(super) fn check(medium: &dyn Medium) -> Result<(), Kind> {
     let io = |e: std::io::Error| Kind::Io("read", e.to_string());
@@ -38,6 +44,16 @@ pub(super) fn check(medium: &dyn Medium) -> Result<(), Kind> {
     Ok(())
 }
 
+/// Makes the regions of a new file small, in the header that redb first writes. It reads that again,
+/// and goes by what it says from then on.
+pub(super) fn with_small_regions(header: &[u8]) -> Vec<u8> {
+    let mut header = header.to_vec();
+    if let Some(pages) = header.get_mut(REGION_PAGES..REGION_PAGES + 4) {
+        pages.copy_from_slice(&REGION.to_le_bytes());
+    }
+    header
+}
+
 /// How many bytes the header states; `None` if it is nonsense.
 fn size_of_layout(head: &[u8; FIELDS]) -> Option<u64> {
     let field = |at: usize| {
@@ -48,8 +64,7 @@ fn size_of_layout(head: &[u8; FIELDS]) -> Option<u64> {
     let full = field(FULL_REGIONS)?;
     let sane = field(PAGE_SIZE)? == PAGE
         && field(REGION_HEADER_PAGES)? == 0
-        // A region has 4 GiB: redb's constant for pages of this size.
-        && region == 1 << 20
+        && matches!(region, REGION | LARGE_REGION)
         && last < region
         && (full > 0 || last > 0);
     let pages = u64::from(full) * u64::from(region) + u64::from(last);
@@ -79,9 +94,10 @@ mod tests {
     fn headers() {
         assert_eq!(checked(head(1 << 20, 0, 1), 8192), Ok(()));
         assert_eq!(checked(head(1 << 20, 0, 1), 9000), Ok(()));
+        assert_eq!(checked(head(1 << 14, 0, 1), 8192), Ok(()));
         let cut = Kind::Damaged("it is cut short: 8191 of 8192 bytes".into());
         assert_eq!(checked(head(1 << 20, 0, 1), 8191), Err(cut));
-        for nonsense in [head(9, 0, 1), head(1 << 20, 0, 0), head(1 << 20, 0, u32::MAX)] {
+        for nonsense in [head(9, 0, 1), head(1 << 20, 0, 0), head(1 << 14, 0, 1 << 14)] {
             assert_eq!(checked(nonsense, 8192), Err(Kind::Damaged("its header is".into())));
         }
         assert!(matches!(checked(head(1 << 20, u32::MAX, 1), 8192), Err(Kind::Damaged(_))));

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::header;
+
 /// Bytes that a database can be opened on.
 pub trait Medium: fmt::Debug + Send + Sync {
     /// How many there are.
@@ -184,6 +186,8 @@ impl Medium for Memory {
 #[derive(Clone, Debug)]
 pub(super) struct Backend {
     medium: Arc<dyn Medium>,
+    /// It was empty: the database on it is made by us.
+    new: bool,
     /// Bytes written since the last [`Self::take_written`]; 32 bits because small processors have
     /// no wider atomics, and enough for one commit.
     written: Arc<AtomicU32>,
@@ -191,7 +195,8 @@ pub(super) struct Backend {
 
 impl Backend {
     pub(super) fn new(medium: Arc<dyn Medium>) -> Self {
-        Self { medium, written: Arc::default() }
+        let new = medium.size().is_ok_and(|size| size == 0);
+        Self { medium, new, written: Arc::default() }
     }
 
     pub(super) fn medium(&self) -> &dyn Medium {
@@ -222,6 +227,9 @@ impl redb::StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.written.fetch_add(u32::try_from(data.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
+        if self.new && offset == 0 {
+            return self.medium.write(offset, &header::with_small_regions(data));
+        }
         self.medium.write(offset, data)
     }
 }

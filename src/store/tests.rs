@@ -555,6 +555,30 @@ fn backups_are_stores() {
 }
 
 #[test]
+fn a_new_file_grows_over_its_small_regions() {
+    let memory = Memory::default();
+    let (store, _) = Store::open_memory(&memory).unwrap();
+    let field = |at: usize| {
+        let bytes = memory.bytes();
+        u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+    };
+    assert_eq!((field(20), field(24)), (1 << 14, 0), "pages of a region; full regions");
+    let writes: Vec<_> = (1..=10).map(|id| soft(id, 9 << 20)).collect();
+    block_on(async {
+        for write in &writes {
+            store.commit(vec![write.clone()]).await.unwrap();
+        }
+        // What lies in both is freed, and room in both is used again.
+        store.commit(vec![soft(1, 7), soft(9, 7)]).await.unwrap();
+        store.commit(vec![soft(1, 9 << 20), soft(9, 9 << 20)]).await.unwrap();
+        store.close().await.unwrap();
+    });
+    assert!(field(24) > 0, "{} pages in one region", field(28));
+    let (_, snapshot) = Store::open_memory(&memory).unwrap();
+    assert_eq!(snapshot, expected(writes));
+}
+
+#[test]
 fn a_wasteful_file_is_written_anew() {
     let folder = Folder::new("waste");
     let (store, _) = Store::open(&folder.db(), CACHE).unwrap();
