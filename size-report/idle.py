@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 START = 15.0  # seconds until it must answer
+STOP = 30.0  # seconds until it must have ended
 SETTLE = 2.0  # seconds for what runs once after the start
 
 
@@ -29,8 +30,8 @@ def resident(program):
             time.sleep(SETTLE)
             return status(server.pid, "VmRSS"), status(server.pid, "RssAnon")
         finally:
-            server.kill()
-            server.wait()
+            server.terminate()
+            server.wait(STOP)
 
 
 def await_health(server, listen, log):
