@@ -1,5 +1,5 @@
-use gramscale_proto::wire::sorted::Map;
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use gramscale_proto::tailnet::write::{
     DerpMapText, Meta, NextIds, Pinned, PolicyText, Snapshot, Write,
 };
 use gramscale_proto::wire::key::{MachineKey, NodeKey};
+use gramscale_proto::wire::sorted::Map;
 use gramscale_proto::wire::time::Timestamp;
 use gramscale_rt::{block_on, spawn};
 
@@ -556,11 +557,12 @@ fn backups_are_stores() {
 
 #[test]
 fn a_new_file_grows_over_its_small_regions() {
-    let memory = Memory::default();
-    let (store, _) = Store::open_memory(&memory).unwrap();
-    let field = |at: usize| {
-        let bytes = memory.bytes();
-        u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+    let folder = Folder::new("regions");
+    let (store, _) = Store::open(&folder.db(), CACHE).unwrap();
+    let field = |at: u64| {
+        let mut bytes = [0; 4];
+        fs::File::open(folder.db()).unwrap().read_exact_at(&mut bytes, at).unwrap();
+        u32::from_le_bytes(bytes)
     };
     assert_eq!((field(20), field(24)), (1 << 14, 0), "pages of a region; full regions");
     let writes: Vec<_> = (1..=10).map(|id| soft(id, 9 << 20)).collect();
@@ -573,8 +575,9 @@ fn a_new_file_grows_over_its_small_regions() {
         store.commit(vec![soft(1, 9 << 20), soft(9, 9 << 20)]).await.unwrap();
         store.close().await.unwrap();
     });
+    drop(store);
     assert!(field(24) > 0, "{} pages in one region", field(28));
-    let (_, snapshot) = Store::open_memory(&memory).unwrap();
+    let (_, snapshot) = Store::open(&folder.db(), CACHE).unwrap();
     assert_eq!(snapshot, expected(writes));
 }
 
