@@ -335,10 +335,11 @@ class Trial:
         self.act("the internet", "#gramscale-routes", "approve")
         node = lambda: next(node for node in self.cli("nodes", "list") if node["name"] == HOSTILE)
         wait("three routes", lambda: len(node().get("approved_routes", [])) == 3)
+        self.browser.wait("the page to know", "!document.querySelector('#gramscale-routes [data-action=approve]')")
         self.act("10.9.0.0/24", "#gramscale-routes", "withdraw")
         self.shows("No machine reaches 10.9.0.0/24", ".modal")
         self.go()
-        expect(sorted(node().get("approved_routes", [])) == ["0.0.0.0/0", "::/0"], node())
+        wait("both of the internet", lambda: sorted(node().get("approved_routes", [])) == ["0.0.0.0/0", "::/0"])
         self.harmless()
 
     def policy(self):
