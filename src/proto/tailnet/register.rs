@@ -239,11 +239,10 @@ impl Tailnet {
         if is_expired(key.expiry, now) {
             return Err(Refusal::AuthKeyExpired);
         }
-        let spent = key.used && !key.reusable;
-        let begun = if spent { self.login_begun_with(&key, login.machine, now) } else { None };
-        if spent && begun.is_none() {
-            return Err(Refusal::AuthKeyUsed);
-        }
+        let begun = match key.used && !key.reusable {
+            true => Some(self.login_begun_with(&key, login.machine, now)?),
+            false => None,
+        };
         if !login.host.request_tags.is_empty() && login.host.request_tags != key.tags {
             return Err(Refusal::TagsRefused(login.host.request_tags));
         }
@@ -263,7 +262,7 @@ impl Tailnet {
         Ok(Registered::Accepted(id))
     }
 
-    /// When the login ends that this machine has by this very key, if it has not ended. Clients that
+    /// When the login ends that this machine has by this very key, which is spent. Clients that
     /// are made to log in anew (`--force-reauth`) may use a key twice: with the node key that they
     /// have, then with a new one, which is the same login and lasts no longer.
     fn login_begun_with(
@@ -271,10 +270,13 @@ impl Tailnet {
         key: &AuthKey,
         machine: MachineKey,
         now: Now,
-    ) -> Option<Option<Expiry>> {
-        let ours = |node: &&Node| node.machine == machine && node.auth_key == Some(key.id);
-        let node = self.nodes().map(|member| &member.node).find(ours)?;
-        (!is_expired(node.expiry, now)).then_some(node.expiry)
+    ) -> Result<Option<Expiry>, Refusal> {
+        self.nodes()
+            .map(|member| &member.node)
+            .find(|node| node.machine == machine && node.auth_key == Some(key.id))
+            .filter(|node| !is_expired(node.expiry, now))
+            .map(|node| node.expiry)
+            .ok_or(Refusal::AuthKeyUsed)
     }
 
     /// Makes a node, or gives the machine's node of the same owner its new key.
