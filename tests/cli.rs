@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gramscale::net::http::{Reply, Request, Service, serve};
-use gramscale::net::listen::{Handler, Places, accept_tcp, accept_unix, tcp, unix};
+use gramscale::net::listen::{Handler, accept_tcp, accept_unix, tcp, unix};
+use gramscale::net::places::Places;
 use gramscale::serve::admin::{Admin, BODY_LIMIT, Call, PolicySource, Vitals};
 use gramscale_proto::tailnet::write::Snapshot;
 use gramscale_proto::tailnet::{Now, Registered, Rules, Tailnet};

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use futures_lite::future::BoxedLocal;
 use gramscale::net::http::{self, Reply, Request, Response, Service};
-use gramscale::net::listen::{self, Handler, Places};
+use gramscale::net::listen::{self, Handler};
+use gramscale::net::places::Places;
 use gramscale::net::tls::{Identity, Tls};
 use gramscale::serve::relay::{self, Options, Relay};
 use gramscale_proto::wire::http1::Head;

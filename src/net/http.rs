@@ -409,7 +409,7 @@ mod tests {
     use futures_lite::AsyncReadExt;
     use gramscale_rt::{Async, block_on, spawn, unblock};
 
-    use super::super::listen::Slot;
+    use super::super::places::Slot;
     use super::*;
 
     /// Answers with what it was asked; `/up` leaves HTTP and echoes; `/who` tells who asks.

@@ -1,4 +1,4 @@
-//! Connections: listeners and their limits, streams, the HTTP/1.1 server.
+//! Connections: listeners, places and their limits, streams, the HTTP/1.1 server.
 //!
 //! Knows nothing of tailnets. One [`Stream`] type stands for TCP, unix sockets, TLS and
 //! WebSockets, so that what is built on it is compiled once.
@@ -7,6 +7,7 @@ pub mod fetch;
 mod forwarded;
 pub mod http;
 pub mod listen;
+pub mod places;
 mod stream;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -16,7 +17,7 @@ use std::net::SocketAddr;
 
 pub use stream::Stream;
 
-use self::listen::Slot;
+use self::places::Slot;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::derp::Derp;
 use super::state::State;
 use super::stun;
 use crate::net::http::{Reply, Request, Response, Service};
-use crate::net::listen::Places;
+use crate::net::places::Places;
 
 /// Answers on the metrics listener.
 pub(super) struct Metrics {

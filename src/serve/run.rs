@@ -28,7 +28,8 @@ use super::secure::{Secure, SecureError};
 use super::state::{Failure, State};
 use super::stun;
 use crate::net::http;
-use crate::net::listen::{self, BindError, Handler, Places};
+use crate::net::listen::{self, BindError, Handler};
+use crate::net::places::{self, Places};
 use crate::store::{Store, StoreError};
 
 /// How long stopping may take: what is being stored is finished, everything else is dropped.
@@ -141,7 +142,7 @@ impl Server {
         let local: Handler =
             Rc::new(move |connection| Box::pin(http::serve(connection, router.clone())));
         let socket = listen::unix(&options.socket, options.socket_mode)?;
-        let local_places = Places::new(listen::LOCAL_CONNECTIONS);
+        let local_places = Places::new(places::LOCAL_CONNECTIONS);
         spawn(listen::accept_unix(socket, local_places, local)).detach();
         let stun = Rc::new(stun::Counters::default());
         if let Some(addr) = options.relay.as_ref().and_then(|relay| relay.stun) {
@@ -156,7 +157,7 @@ impl Server {
             let handler: Handler =
                 Rc::new(move |connection| Box::pin(http::serve(connection, metrics.clone())));
             for listener in listen::tcp(addr)? {
-                let places = Places::new(listen::LOCAL_CONNECTIONS);
+                let places = Places::new(places::LOCAL_CONNECTIONS);
                 spawn(listen::accept_tcp(listener, places, handler.clone())).detach();
             }
         }

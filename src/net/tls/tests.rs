@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::net::fetch::{self, FetchError, Limits};
-use crate::net::listen::{Handler, Places, accept_tcp, tcp};
+use crate::net::listen::{Handler, accept_tcp, tcp};
+use crate::net::places::Places;
 
 /// Checks what a client that pins checks: the hash.
 #[derive(Debug)]

@@ -10,21 +10,26 @@
 
 mod bits;
 mod dns;
+mod news;
 mod node;
+mod profile;
 mod view;
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
 pub use dns::{Dns, Record};
+pub use profile::write_login;
 pub use view::View;
 
 use bits::Slots;
 use dns::{Device, NextDns};
+use news::News;
 use node::{Form, Whom};
+use profile::{owner, profiles};
 
 use crate::policy::Filter;
-use crate::tailnet::change::{Change, Patch, Slot};
+use crate::tailnet::change::{Change, Slot};
 use crate::tailnet::record::{NodeId, UserId};
 use crate::tailnet::{Member, Now, Probe, Tailnet};
 use crate::wire::json::Json;
@@ -88,24 +93,6 @@ struct Shared {
     encoding: Encoding,
     news: News,
     message: Rc<[u8]>,
-}
-
-/// What a viewer is to be told of its peers.
-#[derive(PartialEq, Eq)]
-struct News {
-    upserts: Vec<Slot>,
-    removed: Vec<NodeId>,
-    patches: Vec<(Slot, Patch)>,
-}
-
-impl News {
-    fn is_empty(&self) -> bool {
-        self.upserts.is_empty() && self.removed.is_empty() && self.patches.is_empty()
-    }
-
-    fn speaks_of(&self, slot: Slot) -> bool {
-        self.upserts.contains(&slot) || self.patches.iter().any(|(patched, _)| *patched == slot)
-    }
 }
 
 impl Netmap {
@@ -394,7 +381,7 @@ impl Netmap {
 
     fn delta(&mut self, view: &mut View, tailnet: &Tailnet) -> Option<Message> {
         let pending = std::mem::take(&mut view.pending);
-        let news = news(view, tailnet, &pending);
+        let news = News::of(view, tailnet, &pending);
         if pending.is_of_peers() {
             if news.is_empty() {
                 return None;
@@ -533,45 +520,6 @@ impl Netmap {
     }
 }
 
-/// What became of the peers that a view has to be told of. Notes them as known, or as not.
-fn news(view: &mut View, tailnet: &Tailnet, pending: &view::Pending) -> News {
-    let mut removed = pending.removed.clone();
-    let mut changed = pending.nodes.clone();
-    let viewer = view.viewer;
-    let sees = |member: &Member| {
-        let id = member.node.id;
-        id != viewer && tailnet.shown(id).is_some() && tailnet.sees(viewer, id)
-    };
-    if pending.policy {
-        for member in tailnet.nodes() {
-            // What a viewer may see of a router depends on the policy as well.
-            let routes = !tailnet.is_open() && member.routes().next().is_some();
-            let without_v4 = tailnet.hides_v4(viewer, member.node.id);
-            if routes
-                || !view.known.has(member.slot)
-                || without_v4 != view.without_v4.has(member.slot)
-            {
-                changed.add(member.slot);
-            }
-        }
-        let lost = view.known.iter().filter(|s| tailnet.at_slot(*s).is_none_or(|m| !sees(m)));
-        lost.for_each(|slot| changed.add(slot));
-    }
-    let mut upserts = Vec::new();
-    for slot in changed.iter() {
-        let Some(member) = tailnet.at_slot(slot) else { continue };
-        if sees(member) {
-            view.know(tailnet, member);
-            upserts.push(slot);
-        } else if view.known.take(slot) {
-            removed.push(member.node.id);
-        }
-    }
-    let mut patches = pending.patches.clone();
-    patches.retain(|(slot, _)| view.known.has(*slot) && !upserts.contains(slot));
-    News { upserts, removed, patches }
-}
-
 /// Tells one text from another (FNV-1a); both are ours, so nobody has an interest in a collision.
 fn digest(text: &[u8]) -> u64 {
     text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -584,47 +532,6 @@ fn packet_filter(json: &mut Json<'_>, filter: &Filter) {
     let mut rules = Vec::new();
     filter.render(&mut rules);
     json.key("PacketFilters").open('{').key("base").raw(&rules).close('}');
-}
-
-fn owner(member: &Member) -> UserId {
-    member.node.user.filter(|_| !member.node.is_tagged()).unwrap_or(UserId::TAGGED)
-}
-
-fn profiles(json: &mut Json<'_>, tailnet: &Tailnet, users: &[UserId]) {
-    json.key("UserProfiles").open('[');
-    for id in users {
-        write_profile(json, tailnet, *id);
-    }
-    json.close(']');
-}
-
-/// Writes a `tailcfg.UserProfile`.
-fn write_profile(json: &mut Json<'_>, tailnet: &Tailnet, id: UserId) {
-    json.open('{').key("ID").int(id.0 as i64);
-    profile_fields(json, tailnet, id);
-    json.close('}');
-}
-
-/// Writes a `tailcfg.Login`, of which the Rust client needs the provider to be there.
-pub fn write_login(json: &mut Json<'_>, tailnet: &Tailnet, id: UserId) {
-    json.open('{').key("ID").int(id.0 as i64);
-    let provider = tailnet.user(id).map_or("", |user| user.provider.as_str());
-    json.key("Provider").text(provider);
-    profile_fields(json, tailnet, id);
-    json.close('}');
-}
-
-fn profile_fields(json: &mut Json<'_>, tailnet: &Tailnet, id: UserId) {
-    match tailnet.user(id) {
-        Some(user) => {
-            let shown = if user.display_name.is_empty() { &user.name } else { &user.display_name };
-            json.key("LoginName").text(&user.name).key("DisplayName").text(shown);
-            json.key("ProfilePicURL").text(&user.picture_url);
-        }
-        None => {
-            json.key("LoginName").text("tagged-devices").key("DisplayName").text("Tagged Devices");
-        }
-    }
 }
 
 fn encode(text: &[u8], encoding: Encoding) -> Rc<[u8]> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
+use crate::tailnet::change::Patch;
 use crate::tailnet::record::Expiry;
 use crate::tailnet::write::Snapshot;
 use crate::tailnet::{NewAuthKey, NewUser, Registered, Rules};

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::net::Peer;
     use crate::net::http::{self, Service};
-    use crate::net::listen::Slot;
+    use crate::net::places::Slot;
     use crate::serve::relay::Options;
 
     fn head(text: &str) -> Head {

@@ -22,7 +22,7 @@ use gramscale_proto::wire::derp::login::{LoginError, Rate};
 use gramscale_proto::wire::derp::{Frame, FrameError, GoneReason};
 use gramscale_proto::wire::key::{NodeKey, PrivateKey};
 
-use crate::net::listen::Slot;
+use crate::net::places::Slot;
 
 mod client;
 mod counters;
