@@ -8,7 +8,8 @@ import hashlib
 import struct
 import subprocess
 import sys
-import zlib
+
+import deflate
 
 # Types of values.
 INT, INT_32, INT_64 = 0x1, 0x2, 0x3
@@ -94,8 +95,7 @@ def file(schema, tree, data=(), key=None):
         blocks.append(block(BLOCK_SIGNATURE, signature(schema, tree, key)))
     blocks += [block(BLOCK_DATA, one) for one in data]
     plain = b"ADB." + schema + b"".join(blocks)
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9)
-    return b"ADBd" + packer.compress(plain) + packer.flush()
+    return b"ADBd" + deflate.raw(plain)
 
 
 def signature(schema, tree, key):

@@ -10,8 +10,8 @@ import subprocess
 import shutil
 import sys
 import tarfile
-import zlib
 
+import deflate
 import recipe
 
 # What opkg runs: OpenWrt's functions do the work (users, uci-defaults, enabling and starting of services) and call the
@@ -39,11 +39,11 @@ def write(package, folder, date):
     ]
     outer = [
         recipe.Entry("debian-binary", 0o644, data=b"2.0\n"),
-        recipe.Entry("data.tar.gz", 0o644, data=compress(data)),
-        recipe.Entry("control.tar.gz", 0o644, data=compress(tar(control, date))),
+        recipe.Entry("data.tar.gz", 0o644, data=deflate.gzip(data)),
+        recipe.Entry("control.tar.gz", 0o644, data=deflate.gzip(tar(control, date))),
     ]
     path = folder / f"{package.name}_{package.version}_{package.arch}.ipk"
-    path.write_bytes(compress(tar(outer, date)))
+    path.write_bytes(deflate.gzip(tar(outer, date)))
     return path
 
 
@@ -98,19 +98,11 @@ def tar(entries, date):
     return out.getvalue()
 
 
-def compress(data):
-    """A gzip stream without name and date. The module of this name writes the machine's mood into its header."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9)
-    body = packer.compress(data) + packer.flush()
-    header = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 2, 3])
-    return header + body + zlib.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")
-
-
 def index(folder, paths, key):
     """Writes Packages, Packages.gz and, with a key, Packages.sig."""
     text = "".join(f"{entry(path)}\n" for path in sorted(paths))
     (folder / "Packages").write_text(text)
-    (folder / "Packages.gz").write_bytes(compress(text.encode()))
+    (folder / "Packages.gz").write_bytes(deflate.gzip(text.encode()))
     if key:
         sign(folder / "Packages", key)
 

@@ -88,6 +88,7 @@ def main():
         for folder in sorted((OPENWRT / "luci-app-gramscale/po").glob("[a-z]*/*.po")):
             check(f"translations into {folder.parent.name}, looked up", translations, folder, place)
         check("a damaged package is noticed", damaged)
+        check("without the compressor it is said what brings it", without_compressor)
     sys.exit(failed > 0)
 
 
@@ -221,6 +222,12 @@ def damaged():
         except Exception:
             continue
         need(False, f"a damaged .{what} passes")
+
+
+def without_compressor():
+    done = subprocess.run([sys.executable, "-Bc", "import deflate; deflate.gzip(b'')"], capture_output=True, text=True,
+                          cwd=OPENWRT / "pack", env={"PATH": "/nowhere"})
+    need(done.returncode == 1 and "cross/install brings it" in done.stderr, done.stderr or "nothing is said")
 
 
 # What is in them
