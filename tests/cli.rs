@@ -166,7 +166,7 @@ fn users() {
     assert_eq!(server.json("-o json users ls --name bob"), Value::from(vec![bob]));
     let table = server.good("users list");
     let mut lines = table.lines();
-    assert_eq!(lines.next(), Some("ID | Name | Username | Email     | Created"));
+    assert_eq!(lines.next(), Some("ID | Name | Username | Email     | Created             | Role"));
     assert!(
         lines.next().is_some_and(|line| line.starts_with("1  | Ann  | ann      | ann@x.org | 2"))
     );
@@ -190,6 +190,36 @@ fn users() {
         "{}",
         gone.err
     );
+}
+
+#[test]
+fn roles() {
+    let server = Server::start("roles");
+    server.good("users create ann --role owner");
+    assert_eq!(server.good("users create bob"), "User created\n");
+    assert_eq!(server.json("users list -n bob")[0]["role"], "member");
+    let table = server.good("users list");
+    let roles: Vec<_> = table.lines().filter_map(|line| line.rsplit(" | ").next()).collect();
+    assert_eq!(roles, ["Role", "owner", "member"]);
+    assert_eq!(server.good("users set-role -i 2 network-admin"), "Role set\n");
+    assert_eq!(server.json("users set-role --name bob auditor")["role"], "auditor");
+    for (command, why) in [
+        ("users set-role -n bob king", "\"king\" is no role: it is one of owner, admin, network-"),
+        ("users create cat --role king", "\"king\" is no role"),
+        ("users set-role -n bob owner", "ann is the owner, and there can be only one"),
+        ("users create cat --role owner", "ann is the owner"),
+        ("users set-role -n zoe admin", "there is no user with the name \"zoe\""),
+        ("users set-role admin", "--identifier"),
+    ] {
+        let refused = server.run(command);
+        assert!(!refused.ok && refused.err.contains(why), "{command}: {}", refused.err);
+    }
+    server.good("users set-role -n bob owner --transfer");
+    server.good("users rename -n bob -r robert");
+    let all = server.json("users list");
+    assert_eq!((&all[0]["role"], &all[1]["role"]), (&"admin".into(), &"owner".into()));
+    assert_eq!(all.as_array().map(Vec::len), Some(2));
+    server.good("users destroy -n robert --force");
 }
 
 #[test]

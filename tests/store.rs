@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use gramscale::store::{CACHE, Store};
+use gramscale_proto::policy::Role;
 use gramscale_proto::tailnet::record::{Host, NodeId, Soft, User, UserId};
 use gramscale_proto::tailnet::write::Write;
 use gramscale_proto::wire::time::Timestamp;
@@ -119,5 +120,6 @@ fn user(id: u64) -> User {
         provider: String::new(),
         picture_url: String::new(),
         created: Timestamp::from_secs(1_800_000_000),
+        role: Role::Member,
     }
 }

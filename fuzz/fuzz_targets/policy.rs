@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use gramscale_proto::policy::{Compiled, Person, Policy, Standing, Subject};
+use gramscale_proto::policy::{Compiled, Person, Policy, Role, Subject};
 use gramscale_proto::wire::prefix::Prefix;
 use libfuzzer_sys::fuzz_target;
 
@@ -20,7 +20,7 @@ fuzz_target!(|text: &str| {
         name: "a",
         email: "a@b.c",
         provider_id: "",
-        role: Standing::Owner,
+        role: Role::Owner,
     };
     let Ok(mut compiled) = Compiled::new(Rc::new(policy), &[ann]) else { return };
     let tags = ["tag:a".to_owned()];

@@ -106,6 +106,7 @@ const COMMANDS: &[Command] = &[
             verb("list", LIST),
             verb("destroy", &["delete"]),
             verb("rename", &["mv"]),
+            switched("set-role", &[], &["transfer"]),
         ],
     ),
     verb("version", &[]),

@@ -87,6 +87,12 @@ const METHODS: &[Method] = &[
         &[("name", TEXT), ("displayName", TEXT), ("email", TEXT)],
     ),
     method("user_rename", "POST", "user/{id}/rename/{name}", &[("id", TEXT), ("name", TEXT)]),
+    method(
+        "user_role",
+        "POST",
+        "user/{id}/role/{role}",
+        &[("id", TEXT), ("role", TEXT), ("transfer", FLAG)],
+    ),
     method("user_delete", "DELETE", "user/{id}", ID),
     method(
         "auth_key_create",

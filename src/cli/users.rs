@@ -24,6 +24,7 @@ enum Verb {
     List(List),
     Destroy(Destroy),
     Rename(Rename),
+    SetRole(SetRole),
 }
 
 /// Make a user (also: c, new)
@@ -42,6 +43,9 @@ struct Create {
     /// where a picture is
     #[argh(option, short = 'p', arg_name = "url", default = "String::new()")]
     picture_url: String,
+    /// owner, admin, network-admin, it-admin, billing-admin, auditor or member
+    #[argh(option, arg_name = "role", default = "String::new()")]
+    role: String,
 }
 
 /// List users (also: ls, show)
@@ -86,6 +90,24 @@ struct Rename {
     new_name: String,
 }
 
+/// Give a user a role, which policies know as autogroup:ROLE
+#[derive(FromArgs)]
+#[argh(subcommand, name = "set-role")]
+struct SetRole {
+    /// owner, admin, network-admin, it-admin, billing-admin, auditor or member
+    #[argh(positional)]
+    role: String,
+    /// the user's ID
+    #[argh(option, short = 'i', arg_name = "id")]
+    identifier: Option<String>,
+    /// the user's name
+    #[argh(option, short = 'n', arg_name = "name")]
+    name: Option<String>,
+    /// who is the owner becomes an admin
+    #[argh(switch)]
+    transfer: bool,
+}
+
 impl Users {
     #[inline(never)]
     pub(super) fn run(self, session: &Session) -> Result<(), Error> {
@@ -94,6 +116,7 @@ impl Users {
             Verb::List(command) => show(session, &command),
             Verb::Destroy(command) => destroy(session, &command),
             Verb::Rename(command) => rename(session, &command),
+            Verb::SetRole(command) => set_role(session, &command),
         }
     }
 }
@@ -104,6 +127,7 @@ fn create(session: &Session, command: Create) -> Result<(), Error> {
         ("displayName", command.display_name.into()),
         ("email", command.email.into()),
         ("pictureUrl", command.picture_url.into()),
+        ("role", command.role.into()),
     ]);
     let answer = session.post("/api/v1/user", body)?;
     session.print(answer.get("user").unwrap_or(&Value::Null), "User created")
@@ -118,11 +142,12 @@ fn show(session: &Session, command: &List) -> Result<(), Error> {
     };
     let answer = session.get(&path)?;
     let users = list(&answer, "users");
-    let mut table = Table::new(&["ID", "Name", "Username", "Email", "Created"]);
+    let mut table = Table::new(&["ID", "Name", "Username", "Email", "Created", "Role"]);
     for user in users {
         let own = |key| text(user, key).to_owned();
         let created = time(user, "createdAt").map(|t| t.table()).unwrap_or_default();
-        table.row([own("id"), own("displayName"), own("name"), own("email"), created]);
+        let (id, name, email) = (own("id"), own("name"), own("email"));
+        table.row([id, own("displayName"), name, email, created, own("role")]);
     }
     session.print(&Value::from(users), &table.render())
 }
@@ -142,4 +167,12 @@ fn rename(session: &Session, command: &Rename) -> Result<(), Error> {
     let (id, name) = (escape(text(&user, "id")), escape(&command.new_name));
     let answer = session.post(&format!("/api/v1/user/{id}/rename/{name}"), Value::Null)?;
     session.print(answer.get("user").unwrap_or(&Value::Null), "User renamed")
+}
+
+fn set_role(session: &Session, command: &SetRole) -> Result<(), Error> {
+    let user = session.user(command.identifier.as_deref(), command.name.as_deref())?;
+    let (id, role) = (escape(text(&user, "id")), escape(&command.role));
+    let body = object([("transfer", command.transfer.into())]);
+    let answer = session.post(&format!("/api/v1/user/{id}/role/{role}"), body)?;
+    session.print(answer.get("user").unwrap_or(&Value::Null), "Role set")
 }

@@ -119,6 +119,11 @@ pub(super) fn decode(key: &[u8], value: &[u8], snapshot: &mut Snapshot) -> Resul
     Ok(())
 }
 
+/// Whether it is the key of a user.
+pub(super) fn is_user(key: &[u8]) -> bool {
+    key.first() == Some(&kind::USER)
+}
+
 /// A key in words, for people: `node 7`.
 pub(super) fn describe(key: &[u8]) -> String {
     let Some((kind, rest)) = key.split_first() else { return "a record without a key".into() };
@@ -178,6 +183,7 @@ fn number(bytes: &[u8]) -> Result<u64, Unreadable> {
 
 #[cfg(test)]
 mod tests {
+    use gramscale_proto::policy::Role;
     use gramscale_proto::tailnet::record::{
         ApiKey, ApiKeyId, AuthKeyId, Secret, Soft, User, UserId,
     };
@@ -209,6 +215,7 @@ mod tests {
             provider: String::new(),
             picture_url: String::new(),
             created: Timestamp(-2),
+            role: Role::Auditor,
         }
     }
 
@@ -219,7 +226,7 @@ mod tests {
     fn user_bytes() {
         let (key, value) = one(Write::PutUser(user()));
         assert_eq!(key, b"u\0\0\0\0\0\0\x01\x02");
-        assert_eq!(value, b"\x01\x82\x02\x03ann\0\x03a@b\0\0\0\x03");
+        assert_eq!(value, b"\x01\x82\x02\x03ann\0\x03a@b\0\0\0\x03\x01");
     }
 
     #[test]

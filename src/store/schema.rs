@@ -1,14 +1,31 @@
 //! The version of the whole database, and how older ones are brought up to it.
 
+use redb::ReadableTable as _;
+
 use super::disk::Table;
-use super::record::SCHEMA_KEY;
+use super::record::{SCHEMA_KEY, is_user};
 
 /// Changes the records from one version to the next. Runs inside the transaction that also
 /// writes the new version, so that it happens wholly or not at all.
 pub(super) type Migration = fn(&mut Table<'_>) -> Result<(), redb::StorageError>;
 
 /// The migration at index 0 leads from version 1 to 2, and so on. Entries are never removed.
-pub(super) const MIGRATIONS: &[Migration] = &[];
+pub(super) const MIGRATIONS: &[Migration] = &[add_roles];
+
+/// Users got a role, at the end of the record; 0 is `Member`.
+fn add_roles(table: &mut Table<'_>) -> Result<(), redb::StorageError> {
+    let mut users = Vec::new();
+    for record in table.iter()? {
+        let (key, value) = record?;
+        if is_user(key.value()) {
+            users.push((key.value().to_vec(), [value.value(), &[0]].concat()));
+        }
+    }
+    for (key, value) in users {
+        table.insert(key.as_slice(), value.as_slice())?;
+    }
+    Ok(())
+}
 
 /// What the version of a database asks for.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use gramscale_proto::policy::Role;
 use gramscale_proto::tailnet::record::{
     ApiKey, ApiKeyId, AuthKey, AuthKeyId, Expiry, Host, Node, NodeId, RegisterMethod, Secret, Soft,
     User, UserId,
@@ -15,6 +16,7 @@ use gramscale_proto::wire::sorted::Map;
 use gramscale_proto::wire::time::Timestamp;
 use gramscale_rt::{block_on, spawn};
 
+use super::schema::{self, MIGRATIONS};
 use super::*;
 
 /// A folder that goes away with the test.
@@ -48,6 +50,7 @@ fn user(id: u64) -> Write {
         provider: String::new(),
         picture_url: String::new(),
         created: Timestamp::from_secs(1_800_000_000),
+        role: Role::Member,
     })
 }
 
@@ -421,16 +424,17 @@ fn a_newer_schema_is_refused() {
         transaction.commit().unwrap();
     }
     let error = Store::open_memory(&memory).err().unwrap();
-    assert_eq!(error.kind, Kind::Newer(7, 1));
-    assert!(error.to_string().contains("newer gramscale (schema 7, this one knows 1)"), "{error}");
+    assert_eq!(error.kind, Kind::Newer(7, 2));
+    assert!(error.to_string().contains("newer gramscale (schema 7, this one knows 2)"), "{error}");
 }
 
-/// A database that a little-endian machine wrote with schema 1, as people have it on their disks:
-/// lines of an offset and bytes, the rest is zeros.
-const SCHEMA_1: &str = include_str!("testdata/schema-1.txt");
+/// Databases that a little-endian machine wrote with schema 1, 2, ..., as people have them on their
+/// disks: lines of an offset and bytes, the rest is zeros.
+const SCHEMAS: [&str; 2] =
+    [include_str!("testdata/schema-1.txt"), include_str!("testdata/schema-2.txt")];
 
-/// What is in it: one record of each kind.
-fn schema_1() -> Vec<Write> {
+/// What is in each: one record of each kind.
+fn one_of_each() -> Vec<Write> {
     let auth_key = AuthKey {
         id: AuthKeyId(3),
         prefix: "0123456789ab".into(),
@@ -474,16 +478,20 @@ fn files_of_other_machines_and_times_are_read() {
     if std::env::var_os("UPDATE_TESTDATA").is_some() {
         let memory = Memory::default();
         let (store, _) = Store::open_memory(&memory).unwrap();
-        block_on(store.commit(schema_1())).unwrap();
+        block_on(store.commit(one_of_each())).unwrap();
         block_on(store.close()).unwrap();
-        fs::write("src/store/testdata/schema-1.txt", to_text(&memory.bytes())).unwrap();
+        let newest = format!("src/store/testdata/schema-{}.txt", schema::version(MIGRATIONS));
+        fs::write(newest, to_text(&memory.bytes())).unwrap();
         return;
     }
-    let memory = Memory::from(from_text(SCHEMA_1));
-    let (store, snapshot) = Store::open_memory(&memory).unwrap();
-    assert_eq!(snapshot, expected(schema_1()));
-    block_on(store.commit(vec![user(9)])).unwrap();
-    assert_eq!(reopened(&memory), expected(schema_1().into_iter().chain([user(9)])));
+    assert_eq!(SCHEMAS.len() as u32, schema::version(MIGRATIONS));
+    for text in SCHEMAS {
+        let memory = Memory::from(from_text(text));
+        let (store, snapshot) = Store::open_memory(&memory).unwrap();
+        assert_eq!(snapshot, expected(one_of_each()));
+        block_on(store.commit(vec![user(9)])).unwrap();
+        assert_eq!(reopened(&memory), expected(one_of_each().into_iter().chain([user(9)])));
+    }
 }
 
 /// `OFFSET HEX`, where a run of one byte is `BYTExCOUNT`; the first line is the size.

@@ -34,6 +34,7 @@ def run(report, lab):
     report.check("narrow: one port for one tag, at once", narrow, lab, server, reader, page, stranger)
     report.check("a broken policy is refused and the old one stays", broken, lab, server, reader, page)
     report.check("wide again: what was hidden is back", again, lab, server, reader, page, stranger)
+    report.check("a role opens a port at once, and closes it again", role, lab, server, reader, page, stranger)
     report.check("a node without IPv4: neither it nor its peers know the address", lean, lab, server, reader, page)
 
 
@@ -90,6 +91,34 @@ def broken(lab, server, reader, page):
 def again(lab, server, reader, page, stranger):
     put(lab, server, WIDE)
     wide(reader, page, stranger)
+
+
+def role(lab, server, reader, page, stranger):
+    def capabilities():
+        return {cap.rpartition("/")[2] for cap in stranger.status()["Self"].get("CapMap", {})}
+
+    admins = {"action": "accept", "src": ["autogroup:admin"], "dst": [f"tag:web:{OPEN}"]}
+    put(lab, server, {"tagOwners": OWNERS, "acls": [*NARROW["acls"], admins]})
+    wait("the stranger to lose sight of the page", 10, lambda: page.name not in stranger.peers())
+    expect("is-admin" not in capabilities(), capabilities())
+    server.cli("users", "set-role", "-n", "frank", "admin")
+    stranger.sees(page.name)
+    wait("the node to know of the role", 10, lambda: "is-admin" in capabilities())
+    expect("is-owner" not in capabilities(), capabilities())
+    expect(reaches(stranger, page, OPEN), "the open port is closed")
+    expect(not reaches(stranger, page, CLOSED), "the closed port is open")
+    why = server.cli("policy", "explain", stranger.name, f"{page.name}:{OPEN}")
+    expect(why.startswith("allowed by acls[1]"), why)
+    server.cli("users", "set-role", "-n", "frank", "owner")
+    wait("the node to know its owner", 10, lambda: {"is-admin", "is-owner"} <= capabilities())
+    expect(reaches(stranger, page, OPEN), "the owner is no admin")
+    server.cli("users", "set-role", "-n", "frank", "member")
+    wait("the stranger to lose sight of the page again", 10, lambda: page.name not in stranger.peers())
+    wait("the page to lose sight of the stranger", 10, lambda: stranger.name not in page.peers())
+    expect(not {"is-admin", "is-owner"} & capabilities(), capabilities())
+    expect(reaches(reader, page, OPEN), "the reader's port is closed")
+    put(lab, server, WIDE)
+    stranger.sees(page.name)
 
 
 def lean(lab, server, reader, page):

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::str::FromStr;
 
 use gramscale_proto::netmap::Dns;
-use gramscale_proto::policy::{Compiled, Person, Policy, Standing, Subject};
+use gramscale_proto::policy::{Compiled, Person, Policy, Role, Subject};
 use gramscale_proto::wire::prefix::Prefix;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -45,6 +45,8 @@ struct Case {
 struct User {
     name: String,
     login: String,
+    /// The recorded cases name none.
+    role: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -180,12 +182,17 @@ impl<'a> Tailnet<'a> {
     fn new(case: &'a Case) -> Result<Result<Self, String>, String> {
         let people: Vec<_> = (1..)
             .zip(&case.users)
-            .map(|(id, User { name, login })| {
-                // All users of the recorded accounts are administrators, the first is the owner.
-                let role = if id == 1 { Standing::Owner } else { Standing::Admin };
-                Person { id, name, email: login, provider_id: "", role }
+            .map(|(id, User { name, login, role })| {
+                let role = match role.as_deref() {
+                    Some(name) => Role::parse(name).ok_or_else(|| format!("no role: {name}"))?,
+                    // All users of the recorded accounts are administrators, the first is the
+                    // owner.
+                    None if id == 1 => Role::Owner,
+                    None => Role::Admin,
+                };
+                Ok(Person { id, name, email: login, provider_id: "", role })
             })
-            .collect();
+            .collect::<Result<_, String>>()?;
         let policy = Policy::parse(&case.policy_text());
         let compiled = policy.and_then(|policy| Compiled::new(Rc::new(policy), &people));
         let mut compiled = match compiled {

@@ -6,7 +6,7 @@ use std::alloc::System;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use gramscale_proto::policy::{Compiled, Filter, Person, Policy, Standing, Subject};
+use gramscale_proto::policy::{Compiled, Filter, Person, Policy, Role, Subject};
 use gramscale_proto::wire::prefix::Prefix;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -116,7 +116,7 @@ fn main() {
             name: &names[id as usize],
             email: "",
             provider_id: "",
-            role: Standing::Member,
+            role: Role::Member,
         })
         .collect();
     let text = document();

@@ -28,7 +28,7 @@ use news::News;
 use node::{Form, Whom};
 use profile::{owner, profiles};
 
-use crate::policy::Filter;
+use crate::policy::{Filter, Role};
 use crate::tailnet::change::{Change, Slot};
 use crate::tailnet::record::{NodeId, UserId};
 use crate::tailnet::{Member, Now, Probe, Tailnet};
@@ -331,11 +331,11 @@ impl Netmap {
         (ssh, self.caps(tailnet, node))
     }
 
-    /// The `CapMap` of a node itself: what every node has, and what the policy gives it.
+    /// The `CapMap` of a node itself: what every node has, and what its user's role and the policy
+    /// give it.
     fn caps(&self, tailnet: &Tailnet, node: NodeId) -> Vec<u8> {
         let update: &[u8] = if self.settings.auto_update { b"true" } else { b"false" };
         let mut all = Map::from([
-            ("https://tailscale.com/cap/is-admin", Vec::new()),
             ("https://tailscale.com/cap/ssh", Vec::new()),
             ("default-auto-update", vec![update]),
             // Without it clients take no variable of an SSH login, whatever the policy accepts
@@ -346,6 +346,13 @@ impl Netmap {
         ]);
         if self.settings.taildrop {
             all.insert("https://tailscale.com/cap/file-sharing", Vec::new());
+        }
+        let role = tailnet.role(node);
+        if role.is_admin() {
+            all.insert("https://tailscale.com/cap/is-admin", Vec::new());
+        }
+        if role == Role::Owner {
+            all.insert("https://tailscale.com/cap/is-owner", Vec::new());
         }
         all.extend(tailnet.attributes(node));
         let mut out = Vec::new();

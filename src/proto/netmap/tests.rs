@@ -20,7 +20,7 @@ use crate::wire::time::Timestamp;
 const STEPS: u32 = 1200;
 
 /// Policies that are put in force one after the other.
-const POLICIES: [&str; 5] = [
+const POLICIES: [&str; 6] = [
     r#"{"tagOwners":{"tag:web":[]},"acls":[{"action":"accept","src":["*"],"dst":["*:*"]}]}"#,
     r#"{"tagOwners":{"tag:web":[]},"groups":{"group:a":["user1@","user2@"]},
         "acls":[{"action":"accept","src":["group:a"],"dst":["tag:web:80","10.0.0.0/8:*"]},
@@ -36,6 +36,13 @@ const POLICIES: [&str; 5] = [
         "grants":[{"src":["autogroup:member"],"dst":["10.0.0.0/8"],"ip":["*"],"via":["tag:web"]},
                   {"src":["*"],"dst":["tag:web"],"ip":["tcp:80"],"app":{"example.com/x":[{"a":1}]}}],
         "ssh":[{"action":"accept","src":["autogroup:member"],"dst":["tag:web"],"users":["root"]}]}"#,
+    r#"{"tagOwners":{"tag:web":[]},
+        "autoApprovers":{"routes":{"10.0.0.0/8":["autogroup:owner"]}},
+        "nodeAttrs":[{"target":["autogroup:auditor"],"attr":["disable-ipv4"]},
+                     {"target":["autogroup:owner"],"attr":["nextdns:of-owner"]}],
+        "grants":[{"src":["autogroup:admin"],"dst":["tag:web","10.0.0.0/8"],"ip":["*"]},
+                  {"src":["autogroup:auditor"],"dst":["autogroup:self","autogroup:owner"],"ip":["tcp:22"]}],
+        "ssh":[{"action":"accept","src":["autogroup:admin"],"dst":["tag:web"],"users":["root"]}]}"#,
 ];
 
 /// What a client knows.
@@ -328,8 +335,13 @@ impl World {
             12 => {
                 let users: Vec<_> = self.tailnet.users().map(|user| user.id).collect();
                 let (user, name) = (users[self.pick(2)], format!("user{}", self.pick(5)));
-                // The name may be taken.
-                let _ = self.tailnet.rename_user(user, &name);
+                let role = Role::ALL[self.pick(Role::ALL.len())];
+                if self.pick(2) == 0 {
+                    self.tailnet.set_role(user, role, true).unwrap();
+                } else {
+                    // The name may be taken.
+                    let _ = self.tailnet.rename_user(user, &name);
+                }
             }
             13 => {
                 let by = Duration::from_secs(self.pick(60) as u64);

@@ -6,6 +6,7 @@ use crate::wire::prefix::Prefix;
 
 use super::ablation::Part;
 use super::error::Fault;
+use super::subject::Role;
 use super::walk::At;
 
 /// What an alias stands for, names resolved as far as the document alone can.
@@ -25,10 +26,8 @@ pub(super) enum Alias {
     Member,
     /// `autogroup:tagged`.
     Tagged,
-    /// `autogroup:admin`: nodes of administrators, the owner among them.
-    Admin,
-    /// `autogroup:owner`: nodes of the tailnet's owner.
-    Owner,
+    /// `autogroup:admin`, `autogroup:auditor`, ...: nodes of the users with a role.
+    Role(Role),
     /// A user's name (with a trailing `@`), email or provider identifier.
     User(String),
     /// `user:*@domain`: the users whose email is in the domain; kept without the `@`.
@@ -53,7 +52,7 @@ impl Alias {
 
 /// Where an alias stands: not every form is good everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum Position {
     /// `src` of an ACL or a grant.
     Source,
     /// `dst` of an ACL or a grant.
@@ -87,18 +86,23 @@ pub(super) struct Group {
 
 impl Names {
     /// Reads the alias `text`, which is all or the front of the string at `at`.
-    pub(super) fn alias(&self, at: &At<'_>, text: &str, role: Role) -> Result<Alias, Fault> {
-        self.plain_alias(text, role).map_err(|message| at.fault(message))
+    pub(super) fn alias(
+        &self,
+        at: &At<'_>,
+        text: &str,
+        position: Position,
+    ) -> Result<Alias, Fault> {
+        self.plain_alias(text, position).map_err(|message| at.fault(message))
     }
 
     /// Reads an alias that stands in no document.
-    pub(super) fn plain_alias(&self, text: &str, role: Role) -> Result<Alias, String> {
-        self.read(text, role).and_then(|alias| allowed(alias, text, role))
+    pub(super) fn plain_alias(&self, text: &str, position: Position) -> Result<Alias, String> {
+        self.read(text, position).and_then(|alias| allowed(alias, text, position))
     }
 
-    fn read(&self, text: &str, role: Role) -> Result<Alias, String> {
+    fn read(&self, text: &str, position: Position) -> Result<Alias, String> {
         if text == "*" {
-            return Ok(if role == Role::Source { Alias::Wild } else { Alias::All });
+            return Ok(if position == Position::Source { Alias::Wild } else { Alias::All });
         }
         if text.starts_with("group:") {
             let group = self.groups.iter().position(|g| g.name == text);
@@ -175,56 +179,56 @@ pub(super) fn tag_name(text: &str) -> Result<(), String> {
 }
 
 fn autogroup(name: &str) -> Result<Alias, String> {
-    const ROLES: [&str; 5] = ["it-admin", "network-admin", "billing-admin", "auditor", "shared"];
     match name {
         "internet" => Ok(Alias::Internet),
         "self" => Ok(Alias::Own),
         "member" | "members" => Ok(Alias::Member),
-        "admin" => Ok(Alias::Admin),
-        "owner" => Ok(Alias::Owner),
         "tagged" => Ok(Alias::Tagged),
         "danger-all" => Ok(Alias::Danger),
         "nonroot" => Err("autogroup:nonroot can only be used in the users of SSH rules".into()),
-        _ if ROLES.contains(&name) => Err(format!("autogroup not supported: \"autogroup:{name}\"")),
-        _ => Err(format!("unknown autogroup \"autogroup:{name}\"")),
+        "shared" => Err(format!("autogroup not supported: \"autogroup:{name}\"")),
+        _ => match Role::parse(name) {
+            Some(role) => Ok(Alias::Role(role)),
+            None => Err(format!("unknown autogroup \"autogroup:{name}\"")),
+        },
     }
 }
 
 /// Refuses an alias where it makes no sense.
-fn allowed(alias: Alias, text: &str, role: Role) -> Result<Alias, String> {
-    let refused = match (role, &alias) {
-        (Role::Source, Alias::Own) => {
+fn allowed(alias: Alias, text: &str, position: Position) -> Result<Alias, String> {
+    let refused = match (position, &alias) {
+        (Position::Source, Alias::Own) => {
             Some("\"autogroup:self\" not valid on the src side of a rule".to_owned())
         }
-        (Role::Source, Alias::Internet) => {
+        (Position::Source, Alias::Internet) => {
             Some("autogroup:internet can only be used in ACL destinations".to_owned())
         }
-        (Role::Destination, Alias::Danger) => {
+        (Position::Destination, Alias::Danger) => {
             Some("cannot use autogroup:danger-all as a dst".to_owned())
         }
-        (Role::Owner, Alias::Tagged) => Some(format!("invalid owner: \"{text}\"")),
-        (Role::Owner, alias) if alias.is_identity() => None,
-        (Role::Owner, _) => {
+        (Position::Owner, Alias::Tagged) => Some(format!("invalid owner: \"{text}\"")),
+        (Position::Owner, alias) if alias.is_identity() => None,
+        (Position::Owner, _) => {
             Some(format!("invalid owner format \"{text}\": a user, group: or tag: is expected"))
         }
-        (Role::Member, Alias::User(_) | Alias::Domain(_)) => None,
-        (Role::Member, Alias::Group(_)) => {
+        (Position::Member, Alias::User(_) | Alias::Domain(_)) => None,
+        (Position::Member, Alias::Group(_)) => {
             Some(format!("\"{text}\": group members cannot be recursive"))
         }
-        (Role::Member, _) => Some(format!("username must contain @, got: \"{text}\"")),
-        (Role::Target, Alias::Own | Alias::Internet | Alias::Danger) => {
+        (Position::Member, _) => Some(format!("username must contain @, got: \"{text}\"")),
+        (Position::Target, Alias::Own | Alias::Internet | Alias::Danger) => {
             Some(format!("invalid target \"{text}\""))
         }
-        (Role::SshSource, alias) if !alias.is_identity() => {
+        (Position::SshSource, alias) if !alias.is_identity() => {
             Some(format!("invalid src \"{text}\": a user, group:, tag: or autogroup: is expected"))
         }
-        (Role::SshDestination, Alias::All) => {
+        (Position::SshDestination, Alias::All) => {
             Some("wildcard (*) is not supported as SSH destination".to_owned())
         }
-        (Role::SshDestination, Alias::Group(_) | Alias::Domain(_)) => {
+        (Position::SshDestination, Alias::Group(_) | Alias::Domain(_)) => {
             Some(format!("invalid dst \"{text}\": groups are not possible"))
         }
-        (Role::SshDestination, alias) if *alias != Alias::Own && !alias.is_identity() => {
+        (Position::SshDestination, alias) if *alias != Alias::Own && !alias.is_identity() => {
             Some(format!("invalid dst \"{text}\": a user, tag: or autogroup: is expected"))
         }
         _ => None,
@@ -247,47 +251,52 @@ mod tests {
     #[test]
     fn forms() {
         let p = |text: &str| Alias::Prefix(prefix(text).unwrap());
-        for (text, role, alias) in [
-            ("*", Role::Source, Alias::Wild),
-            ("*", Role::Destination, Alias::All),
-            ("group:a", Role::Source, Alias::Group(0)),
-            ("tag:x", Role::Destination, Alias::Tag("tag:x".into())),
-            ("autogroup:member", Role::Source, Alias::Member),
-            ("autogroup:self", Role::Destination, Alias::Own),
-            ("autogroup:danger-all", Role::Source, Alias::Danger),
-            ("user:*@a.b", Role::Source, Alias::Domain("a.b".into())),
-            ("a@b.c", Role::Member, Alias::User("a@b.c".into())),
-            ("a@", Role::Owner, Alias::User("a@".into())),
-            ("web", Role::Source, p("10.0.0.1")),
-            ("10.0.0.7/8", Role::Source, p("10.0.0.0/8")),
-            ("fd00::1", Role::Destination, p("fd00::1/128")),
+        for (text, position, alias) in [
+            ("*", Position::Source, Alias::Wild),
+            ("*", Position::Destination, Alias::All),
+            ("group:a", Position::Source, Alias::Group(0)),
+            ("tag:x", Position::Destination, Alias::Tag("tag:x".into())),
+            ("autogroup:member", Position::Source, Alias::Member),
+            ("autogroup:self", Position::Destination, Alias::Own),
+            ("autogroup:auditor", Position::Destination, Alias::Role(Role::Auditor)),
+            ("autogroup:it-admin", Position::Owner, Alias::Role(Role::ItAdmin)),
+            ("autogroup:danger-all", Position::Source, Alias::Danger),
+            ("user:*@a.b", Position::Source, Alias::Domain("a.b".into())),
+            ("a@b.c", Position::Member, Alias::User("a@b.c".into())),
+            ("a@", Position::Owner, Alias::User("a@".into())),
+            ("web", Position::Source, p("10.0.0.1")),
+            ("10.0.0.7/8", Position::Source, p("10.0.0.0/8")),
+            ("fd00::1", Position::Destination, p("fd00::1/128")),
         ] {
-            assert_eq!(names().read(text, role).and_then(|a| allowed(a, text, role)), Ok(alias));
+            assert_eq!(
+                names().read(text, position).and_then(|a| allowed(a, text, position)),
+                Ok(alias)
+            );
         }
     }
 
     #[test]
     fn refused() {
-        for (text, role, why) in [
-            ("group:b", Role::Source, "group not defined in policy"),
-            ("tag:y", Role::Source, "tag not found"),
-            ("tag:1", Role::Source, "must start with a letter"),
-            ("tag:a b", Role::Source, "letters, digits and dashes"),
-            ("db", Role::Source, "host not defined in policy"),
-            ("", Role::Source, "invalid alias format"),
-            ("%x%", Role::Source, "invalid alias format"),
-            ("user:*@", Role::Source, "a domain is expected"),
-            ("autogroup:x", Role::Source, "unknown autogroup"),
-            ("autogroup:shared", Role::Source, "autogroup not supported"),
-            ("autogroup:nonroot", Role::Source, "users of SSH rules"),
-            ("autogroup:self", Role::Source, "not valid on the src side"),
-            ("autogroup:internet", Role::Source, "only be used in ACL destinations"),
-            ("autogroup:danger-all", Role::Destination, "as a dst"),
-            ("10.0.0.1", Role::Owner, "invalid owner format"),
-            ("group:a", Role::Member, "cannot be recursive"),
-            ("tag:x", Role::Member, "username must contain @"),
+        for (text, position, why) in [
+            ("group:b", Position::Source, "group not defined in policy"),
+            ("tag:y", Position::Source, "tag not found"),
+            ("tag:1", Position::Source, "must start with a letter"),
+            ("tag:a b", Position::Source, "letters, digits and dashes"),
+            ("db", Position::Source, "host not defined in policy"),
+            ("", Position::Source, "invalid alias format"),
+            ("%x%", Position::Source, "invalid alias format"),
+            ("user:*@", Position::Source, "a domain is expected"),
+            ("autogroup:x", Position::Source, "unknown autogroup"),
+            ("autogroup:shared", Position::Source, "autogroup not supported"),
+            ("autogroup:nonroot", Position::Source, "users of SSH rules"),
+            ("autogroup:self", Position::Source, "not valid on the src side"),
+            ("autogroup:internet", Position::Source, "only be used in ACL destinations"),
+            ("autogroup:danger-all", Position::Destination, "as a dst"),
+            ("10.0.0.1", Position::Owner, "invalid owner format"),
+            ("group:a", Position::Member, "cannot be recursive"),
+            ("tag:x", Position::Member, "username must contain @"),
         ] {
-            let result = names().read(text, role).and_then(|a| allowed(a, text, role));
+            let result = names().read(text, position).and_then(|a| allowed(a, text, position));
             let error = result.unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }

@@ -6,7 +6,7 @@ use crate::wire::prefix::Prefix;
 use crate::wire::sorted::Map;
 
 use super::ablation::Part;
-use super::alias::{self, Names, Role};
+use super::alias::{self, Names, Position};
 use super::compiled::Compiled;
 use super::document::Table;
 use super::error::Fault;
@@ -51,7 +51,7 @@ impl Grant {
         let mut targets = Vec::new();
         if let Some(list) = at.member("target")? {
             for at in list.items()? {
-                let alias = names.alias(&at, at.text()?, Role::Target)?;
+                let alias = names.alias(&at, at.text()?, Position::Target)?;
                 targets.push(table.alias(alias, at.offset()));
             }
         }

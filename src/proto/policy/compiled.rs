@@ -173,9 +173,12 @@ impl Compiled {
             people.users(alias, &self.policy.names).map_err(unplaced)?;
         }
         let changed = self.users != users;
-        (self.people, self.users) = (people, users);
-        if changed {
-            for place in 0..self.nodes.len() {
+        self.people = people;
+        let before = std::mem::replace(&mut self.users, users);
+        for place in 0..self.nodes.len() {
+            let user = self.nodes.get(place).and_then(Option::as_ref).and_then(|node| node.user);
+            let is_in = |list: &[u64]| user.is_some_and(|user| list.binary_search(&user).is_ok());
+            if before.iter().zip(&self.users).any(|(old, new)| is_in(old) != is_in(new)) {
                 self.classify(place);
             }
         }
@@ -350,8 +353,8 @@ impl Compiled {
         let Node { through, all, .. } = &mut node;
         through.iter().for_each(|reach| all.join(reach));
         self.touched_users.extend(node.user.filter(|_| !self.own_rules.is_empty()));
-        self.stale(&before.and(&self.identities));
-        self.stale(&node.aliases.and(&self.identities));
+        let differs = |at: &usize| before.has(*at) != node.aliases.has(*at);
+        self.stale(&self.identities.iter().filter(differs).collect());
         self.touched.set(place, true);
         if let Some(slot) = self.nodes.get_mut(place) {
             *slot = Some(node);
@@ -372,7 +375,7 @@ impl Compiled {
             Alias::Own => false,
             Alias::Member => node.tags.is_empty() && !node.is_stranger,
             Alias::Tagged => !node.tags.is_empty(),
-            Alias::User(_) | Alias::Domain(_) | Alias::Group(_) | Alias::Admin | Alias::Owner => {
+            Alias::User(_) | Alias::Domain(_) | Alias::Group(_) | Alias::Role(_) => {
                 let users = self.users.get(at);
                 node.user.is_some_and(|user| users.is_some_and(|u| u.binary_search(&user).is_ok()))
             }

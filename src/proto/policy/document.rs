@@ -4,7 +4,7 @@ use crate::wire::hujson;
 use crate::wire::prefix::Prefix;
 use crate::wire::sorted::Map;
 
-use super::alias::{self, Alias, Group, Names, Role};
+use super::alias::{self, Alias, Group, Names, Position};
 use super::attribute::{self, Grant};
 use super::error::{Error, Fault};
 use super::rule::{Reader, Rule};
@@ -295,7 +295,7 @@ fn groups(root: &At<'_>) -> Result<Vec<Group>, Fault> {
             if !text.contains('@') {
                 return Err(at.fault(format!("username must contain @, got: \"{text}\"")));
             }
-            members.push(names.alias(&at, text, Role::Member)?);
+            members.push(names.alias(&at, text, Position::Member)?);
         }
         groups.push(Group { name: name.to_owned(), members });
     }
@@ -355,5 +355,5 @@ fn approvers(at: &At<'_>, policy: &mut Policy) -> Result<(), Fault> {
 }
 
 fn list(at: &At<'_>, names: &Names) -> Result<Vec<Alias>, Fault> {
-    at.items()?.map(|at| names.alias(&at, at.text()?, Role::Owner)).collect()
+    at.items()?.map(|at| names.alias(&at, at.text()?, Position::Owner)).collect()
 }

@@ -32,7 +32,7 @@ pub use ports::Ports;
 pub use probe::{Explanation, split_port};
 pub use rule::Origin;
 pub use ssh::{SSH_CHECK_URL, SshAction, write_ssh_accept};
-pub use subject::{Person, Standing, Subject};
+pub use subject::{Person, Role, Subject};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::wire::prefix::Prefix;
 use crate::wire::sorted::Map;
 
-use super::alias::{Alias, Role};
+use super::alias::{Alias, Position};
 use super::compiled::{Compiled, Mode};
 use super::ports::{self, Ports};
 use super::rule::{Origin, Rule};
@@ -102,8 +102,8 @@ impl Compiled {
         protocol: &str,
     ) -> Result<Explanation, String> {
         let names = &self.policy.names;
-        let source = names.plain_alias(source, Role::Source)?;
-        let destination = names.plain_alias(destination, Role::Destination)?;
+        let source = names.plain_alias(source, Position::Source)?;
+        let destination = names.plain_alias(destination, Position::Destination)?;
         let protocol = ports::protocols(protocol)?.first().copied().unwrap_or(TCP);
         if self.mode == Mode::Open {
             return Ok(Explanation::NoPolicy);
@@ -142,9 +142,9 @@ impl Compiled {
                 }
                 Ok(found)
             }
-            Alias::User(_) | Alias::Domain(_) | Alias::Group(_) | Alias::Admin | Alias::Owner => {
+            Alias::User(_) | Alias::Domain(_) | Alias::Group(_) | Alias::Role(_) => {
                 let users = self.people.users(alias, &self.policy.names)?;
-                if users.is_empty() && !matches!(alias, Alias::Group(_)) {
+                if users.is_empty() && !matches!(alias, Alias::Group(_) | Alias::Role(_)) {
                     return Err("user not found".to_owned());
                 }
                 let of = |user: u64| {

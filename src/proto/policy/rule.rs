@@ -7,7 +7,7 @@ use crate::wire::hujson::Kind;
 use crate::wire::json::Json;
 
 use super::ablation::Part;
-use super::alias::{Alias, Names, Role};
+use super::alias::{Alias, Names, Position};
 use super::document::Table;
 use super::error::Fault;
 use super::ports::{self, Ports};
@@ -104,7 +104,7 @@ impl Reader<'_> {
             for at in list.items()? {
                 let text = at.text()?;
                 let (host, port) = split(text).map_err(|m| at.fault(m))?;
-                let alias = self.names.alias(&at, host, Role::Destination)?;
+                let alias = self.names.alias(&at, host, Position::Destination)?;
                 let ports = ports::ports(port);
                 let ports = ports.map_err(|m| at.fault(format!("dst=\"{text}\": {m}")))?;
                 ports::fit(&protocols, &ports).map_err(|m| at.fault(m))?;
@@ -206,7 +206,7 @@ impl Reader<'_> {
         let Some(list) = at.member("dst")? else { return Ok((targets, own)) };
         for at in list.items()? {
             let text = at.text()?;
-            let alias = self.names.alias(&at, text, Role::Destination)?;
+            let alias = self.names.alias(&at, text, Position::Destination)?;
             match alias {
                 Alias::Own => {
                     own_sources(&at, sources, false)?;
@@ -235,7 +235,7 @@ impl Reader<'_> {
             if !text.starts_with("tag:") {
                 return Err(at.fault(format!("via can only be a tag, not \"{text}\"")));
             }
-            let alias = self.names.alias(&at, text, Role::Destination)?;
+            let alias = self.names.alias(&at, text, Position::Destination)?;
             via.push(self.table.alias(alias, at.offset()));
         }
         Ok(via)
@@ -246,7 +246,7 @@ impl Reader<'_> {
         let mut places = Vec::new();
         if let Some(list) = at.member("src")? {
             for at in list.items()? {
-                let alias = self.names.alias(&at, at.text()?, Role::Source)?;
+                let alias = self.names.alias(&at, at.text()?, Position::Source)?;
                 places.push(self.table.alias(alias.clone(), at.offset()));
                 aliases.push(alias);
             }
@@ -375,7 +375,7 @@ fn accesses(at: &At<'_>) -> Result<Vec<Access>, Fault> {
 fn own_sources(at: &At<'_>, sources: &[Alias], wild: bool) -> Result<(), Fault> {
     let good = |alias: &Alias| match alias {
         Alias::User(_) | Alias::Domain(_) | Alias::Group(_) | Alias::Member => true,
-        Alias::Admin | Alias::Owner => true,
+        Alias::Role(_) => true,
         Alias::Wild => wild,
         _ => false,
     };

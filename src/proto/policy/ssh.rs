@@ -6,7 +6,7 @@ use crate::wire::json::Json;
 use crate::wire::time::parse_duration;
 
 use super::ablation::Part;
-use super::alias::{Alias, Names, Role};
+use super::alias::{Alias, Names, Position};
 use super::compiled::Compiled;
 use super::document::Table;
 use super::error::Fault;
@@ -73,7 +73,7 @@ impl SshRule {
         let mut source_places = Vec::new();
         if let Some(list) = at.member("src")? {
             for at in list.items()? {
-                let alias = names.alias(&at, at.text()?, Role::SshSource)?;
+                let alias = names.alias(&at, at.text()?, Position::SshSource)?;
                 source_places.push(table.alias(alias.clone(), at.offset()));
                 sources.push(alias);
             }
@@ -82,7 +82,7 @@ impl SshRule {
         let mut own = false;
         if let Some(list) = at.member("dst")? {
             for at in list.items()? {
-                let alias = names.alias(&at, at.text()?, Role::SshDestination)?;
+                let alias = names.alias(&at, at.text()?, Position::SshDestination)?;
                 safe(&sources, &alias).map_err(|m| at.fault(m))?;
                 if alias == Alias::Own {
                     own = true;
@@ -147,7 +147,7 @@ fn safe(sources: &[Alias], destination: &Alias) -> Result<(), String> {
             "autogroup:self destination requires source to contain only users or groups, not tags \
              or autogroup:tagged"
         }
-        Alias::User(_) | Alias::Member | Alias::Admin | Alias::Owner if tagged => {
+        Alias::User(_) | Alias::Member | Alias::Role(_) if tagged => {
             "tags in SSH source cannot access user-owned devices"
         }
         Alias::User(_) if sources.iter().any(|source| source != destination) => {

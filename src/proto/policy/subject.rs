@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::prefix::Prefix;
 
 use super::ablation::Part;
@@ -19,20 +21,77 @@ pub struct Person<'a> {
     pub email: &'a str,
     /// Its identifier at the identity provider; may be empty.
     pub provider_id: &'a str,
-    /// What it may administer.
-    pub role: Standing,
+    /// Its role.
+    pub role: Role,
 }
 
-/// What a user may administer, for `autogroup:admin` and `autogroup:owner`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
-    /// Nothing.
+/// A user's role (<https://tailscale.com/kb/1138/user-roles>): which autogroup it is in, beside
+/// `autogroup:member`. Stored by its place here.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Role {
+    /// None of the others.
     #[default]
     Member,
-    /// The tailnet.
+    /// May look at everything.
+    Auditor,
+    /// Pays the bills.
+    BillingAdmin,
+    /// Looks after users and nodes.
+    ItAdmin,
+    /// Looks after policy, routes and DNS.
+    NetworkAdmin,
+    /// May do anything.
     Admin,
-    /// The tailnet, as the one whose it is.
+    /// May do anything, and it is theirs: at most one user.
     Owner,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 7] = [
+        Self::Owner,
+        Self::Admin,
+        Self::NetworkAdmin,
+        Self::ItAdmin,
+        Self::BillingAdmin,
+        Self::Auditor,
+        Self::Member,
+    ];
+
+    /// Its name in policies, behind `autogroup:`, and in interfaces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::NetworkAdmin => "network-admin",
+            Self::ItAdmin => "it-admin",
+            Self::BillingAdmin => "billing-admin",
+            Self::Auditor => "auditor",
+            Self::Member => "member",
+        }
+    }
+
+    /// The role of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
+    /// Whether it is an administrator's, as the hosted service counts: the owner's is.
+    pub fn is_admin(self) -> bool {
+        self >= Self::Admin
+    }
+
+    /// Whether somebody with this role is in the autogroup of `group`.
+    fn is_in(self, group: Self) -> bool {
+        self == group || (group == Self::Admin && self.is_admin())
+    }
+
+    /// Whether it may give any tag that the policy defines, whoever owns that.
+    fn may_tag(self) -> bool {
+        self >= Self::NetworkAdmin
+    }
 }
 
 /// A node, as far as a policy looks at it.
@@ -63,7 +122,7 @@ struct Known {
     name: String,
     email: String,
     provider_id: String,
-    role: Standing,
+    role: Role,
 }
 
 impl Known {
@@ -110,8 +169,9 @@ impl People {
         self.0.iter().filter(|p| p.email == text || p.name == name).map(|p| p.id).collect()
     }
 
-    fn standing(&self, least: Standing) -> Vec<u64> {
-        self.0.iter().filter(|p| p.role >= least).map(|p| p.id).collect()
+    /// Whether a user may give any tag, whoever owns that.
+    pub(super) fn may_tag(&self, user: u64) -> bool {
+        self.0.iter().any(|p| p.id == user && p.role.may_tag())
     }
 
     /// The users of an alias of users, sorted. The error is a name that means more than one.
@@ -128,8 +188,9 @@ impl People {
                 let inside = |person: &&Known| person.domain() == Some(domain);
                 self.0.iter().filter(inside).map(|person| person.id).collect()
             }
-            Alias::Admin => self.standing(Standing::Admin),
-            Alias::Owner => self.standing(Standing::Owner),
+            Alias::Role(role) => {
+                self.0.iter().filter(|p| p.role.is_in(*role)).map(|p| p.id).collect()
+            }
             Alias::Group(place) => {
                 let mut users = Vec::new();
                 for member in names.groups.get(*place).map_or(&[][..], |g| &g.members) {

@@ -13,10 +13,11 @@ impl Compiled {
         self.policy.defines_tag(tag)
     }
 
-    /// Whether a user may give the tag to nodes of its own: it is among the owners, or may give a
-    /// tag that is.
+    /// Whether a user may give the tag to nodes of its own: it is among the owners, may give a tag
+    /// that is, or has a role that may give any.
     pub fn may_tag(&self, user: u64, tag: &str) -> bool {
-        self.owned(tag, &mut Vec::new(), &|alias| self.has_user(alias, user))
+        (self.people.may_tag(user) && self.defines_tag(tag))
+            || self.owned(tag, &mut Vec::new(), &|alias| self.has_user(alias, user))
     }
 
     /// Whether a tagged node may take on the tag: it has it, or one of its tags is an owner.

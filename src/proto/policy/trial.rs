@@ -1,7 +1,7 @@
 //! The `tests` and `sshTests` of a policy: what must be allowed and what must not.
 
 use super::ablation::Part;
-use super::alias::{Alias, Names, Role};
+use super::alias::{Alias, Names, Position};
 use super::compiled::Compiled;
 use super::document::Place;
 use super::error::{Error, Fault};
@@ -62,9 +62,9 @@ impl Named {
         text: &str,
         whole: &str,
         names: &Names,
-        role: Role,
+        position: Position,
     ) -> Result<Self, Fault> {
-        let alias = names.alias(at, text, role)?;
+        let alias = names.alias(at, text, position)?;
         Ok(Self { alias, text: whole.to_owned(), spot: Spot::new(at) })
     }
 }
@@ -118,7 +118,7 @@ fn source(at: &At<'_>, names: &Names) -> Result<Named, Fault> {
         return Err(at.fault("test src must be specified"));
     };
     let text = source.text()?;
-    Named::read(&source, text, text, names, Role::Source)
+    Named::read(&source, text, text, names, Position::Source)
 }
 
 fn destinations(at: &At<'_>, member: &str, names: &Names) -> Result<Vec<(Named, u16)>, Fault> {
@@ -134,7 +134,7 @@ fn destinations(at: &At<'_>, member: &str, names: &Names) -> Result<Vec<(Named, 
             [ports] if ports.first == ports.last => ports.first,
             _ => return Err(at.fault("test destination port must be a single port")),
         };
-        let named = Named::read(&at, host, text, names, Role::Destination)?;
+        let named = Named::read(&at, host, text, names, Position::Destination)?;
         match &named.alias {
             Alias::Prefix(prefix) if !prefix.is_single() => {
                 return Err(at.fault("test destination must be a single host, not a CIDR range"));
@@ -156,7 +156,7 @@ impl SshTrial {
         if let Some(list) = at.member("dst")? {
             for at in list.items()? {
                 let text = at.text()?;
-                let named = Named::read(&at, text, text, names, Role::Destination)?;
+                let named = Named::read(&at, text, text, names, Position::Destination)?;
                 if matches!(named.alias, Alias::Internet | Alias::All | Alias::Group(_)) {
                     let message = format!("SSH tests dst contains disallowed element \"{text}\"");
                     return Err(at.fault(message));

@@ -6,9 +6,9 @@ use super::change::Change;
 use super::record::{NodeId, UserId};
 use super::write::{PolicyText, Write};
 use super::{Member, Now, Refusal, Tailnet};
-use crate::policy::{Compiled, Explanation, Filter, Person, Policy, Standing, Subject, split_port};
+use crate::policy::{Compiled, Explanation, Filter, Person, Policy, Subject, split_port};
 use crate::wire::prefix::Prefix;
-use crate::wire::sorted::Map;
+use crate::wire::sorted::{Map, Set};
 
 /// A policy that is being stored.
 #[derive(Debug)]
@@ -174,11 +174,43 @@ impl Tailnet {
 
     /// Tells the policy who the users are now.
     pub(super) fn recount_users(&mut self) -> Result<(), Refusal> {
-        let people = people(self.users.values());
-        if self.access.set_people(&people).map_err(Refusal::Policy)? {
+        if self.set_people()? {
             self.batch.tell(Change::Policy);
         }
         Ok(())
+    }
+
+    /// The same after a user's role has changed, which concerns its nodes and those that saw them
+    /// before or see them from now on.
+    pub(super) fn recount_role(&mut self, user: UserId) -> Result<(), Refusal> {
+        let own = self.nodes.values().map(|member| &member.node);
+        let own = own.filter(|node| node.user == Some(user) && !node.is_tagged());
+        let own: Vec<NodeId> = own.map(|node| node.id).collect();
+        let pairs = |access: &Compiled| -> Set<(NodeId, u64)> {
+            let of = |id: &NodeId| access.peers(id.0).map(|peer| (*id, peer)).collect::<Vec<_>>();
+            own.iter().flat_map(of).collect()
+        };
+        let hidden = |access: &Compiled, id: &NodeId| access.disables_ipv4(id.0);
+        let before = pairs(&self.access);
+        let hidden_before: Vec<bool> = own.iter().map(|id| hidden(&self.access, id)).collect();
+        let changed = self.set_people()?;
+        let after = pairs(&self.access);
+        let gone = before.iter().filter(|pair| !after.contains(pair));
+        for (_, peer) in gone.chain(after.iter().filter(|pair| !before.contains(pair))) {
+            self.batch.tell(Change::Access(NodeId(*peer)));
+        }
+        for (id, was_hidden) in own.iter().zip(hidden_before) {
+            if hidden(&self.access, id) != was_hidden {
+                self.batch.tell(Change::Node(*id));
+            }
+            // Whatever the policy says, the role is among the node's capabilities.
+            self.batch.tell(if changed { Change::Access(*id) } else { Change::Filter(*id) });
+        }
+        own.into_iter().try_for_each(|id| self.auto_approve(id))
+    }
+
+    fn set_people(&mut self) -> Result<bool, Refusal> {
+        self.access.set_people(&people(self.users.values())).map_err(Refusal::Policy)
     }
 
     /// Tells of all routers: through which of them a viewer goes may depend on which others there
@@ -291,7 +323,7 @@ fn people<'a>(users: impl Iterator<Item = &'a super::record::User>) -> Vec<Perso
         name: &user.name,
         email: &user.email,
         provider_id: &user.provider_id,
-        role: Standing::Member,
+        role: user.role,
     };
     users.map(person).collect()
 }

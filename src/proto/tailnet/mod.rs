@@ -45,7 +45,7 @@ use login::Logins;
 use record::{ApiKey, ApiKeyId, AuthKey, AuthKeyId, Expiry, Node, NodeId, Soft, User, UserId};
 use write::{Meta, NextIds, PolicyText, Snapshot, Write};
 
-use crate::policy::{Compiled, Policy};
+use crate::policy::{Compiled, Policy, Role};
 use crate::wire::key::NodeKey;
 use crate::wire::prefix::Prefix;
 use crate::wire::sorted::{Map, Set};
@@ -255,6 +255,13 @@ impl Tailnet {
     /// A user.
     pub fn user(&self, id: UserId) -> Option<&User> {
         self.users.get(&id)
+    }
+
+    /// The role of a node's user; tagged nodes are nobody's.
+    pub fn role(&self, id: NodeId) -> Role {
+        let node = self.nodes.get(&id).map(|member| &member.node);
+        let user = node.filter(|node| !node.is_tagged()).and_then(|node| node.user);
+        user.and_then(|user| self.users.get(&user)).map_or(Role::Member, |user| user.role)
     }
 
     /// All nodes, by number.

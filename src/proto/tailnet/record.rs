@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Role;
 use crate::wire::key::{DiscoKey, MachineKey, NodeKey};
 use crate::wire::prefix::Prefix;
 use crate::wire::time::Timestamp;
@@ -66,6 +67,8 @@ pub struct User {
     pub picture_url: String,
     /// When it was made.
     pub created: Timestamp,
+    /// What the user is in the tailnet; at most one is the owner.
+    pub role: Role,
 }
 
 /// When something ends. While the clock can't be trusted, a length of time is kept as one.

@@ -45,6 +45,8 @@ pub enum Refusal {
     TagUndefined(String),
     /// Not of the form `tag:name`.
     TagSyntax(String),
+    /// Somebody of that name is the owner already.
+    OwnerExists(String),
     /// The policy can't be read, or names more than one user by one name.
     Policy(crate::policy::Error),
     /// The last tag can't be taken from a node: it would belong to nobody.
@@ -84,9 +86,11 @@ impl Refusal {
             | R::NoNode(_)
             | R::NoUser(_)
             | R::NoUserName(_) => RefusalKind::Missing,
-            R::KeyInUse | R::NodeNameTaken(_) | R::UserNameTaken(_) | R::NoAddress => {
-                RefusalKind::Conflict
-            }
+            R::KeyInUse
+            | R::NodeNameTaken(_)
+            | R::OwnerExists(_)
+            | R::UserNameTaken(_)
+            | R::NoAddress => RefusalKind::Conflict,
             _ => RefusalKind::Invalid,
         }
     }
@@ -124,6 +128,11 @@ impl fmt::Display for Refusal {
                 "\"{name}\" is no DNS label: use 1 to 63 of a-z, 0-9 and -, not at an end"
             ),
             Self::NodeNameTaken(name) => write!(f, "another node is named {name}"),
+            Self::OwnerExists(name) => write!(
+                f,
+                "{name} is the owner, and there can be only one: transfer it, which makes {name} \
+                 an admin (users set-role --transfer)"
+            ),
             Self::Policy(error) => error.fmt(f),
             Self::TagUndefined(tag) => {
                 write!(f, "{tag} is not defined: add it to tagOwners in the policy")

@@ -1,6 +1,7 @@
 //! The commands, on a tailnet in memory.
 
 mod lifecycle;
+mod role;
 mod routers;
 
 use super::login::{LoginState, Verdict};

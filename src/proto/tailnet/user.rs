@@ -4,6 +4,7 @@ use super::change::Change;
 use super::record::{User, UserId};
 use super::write::Write;
 use super::{Now, Refusal, Tailnet, name};
+use crate::policy::Role;
 
 /// A user to be made.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,8 @@ pub struct NewUser {
     pub email: String,
     /// May be empty.
     pub picture_url: String,
+    /// Its role.
+    pub role: Role,
 }
 
 impl Tailnet {
@@ -29,6 +32,9 @@ impl Tailnet {
     /// Makes a user.
     pub fn create_user(&mut self, new: NewUser, now: Now) -> Result<UserId, Refusal> {
         self.check_user_name(&new.name)?;
+        if let Some(owner) = self.owner().filter(|_| new.role == Role::Owner) {
+            return Err(Refusal::OwnerExists(owner.name.clone()));
+        }
         let id = UserId(self.next_id(|next| &mut next.user.0));
         let user = User {
             id,
@@ -39,6 +45,7 @@ impl Tailnet {
             provider: String::new(),
             picture_url: new.picture_url,
             created: now.wall,
+            role: new.role,
         };
         self.batch.undo_user(id, None);
         self.batch.write(Write::PutUser(user.clone()));
@@ -64,6 +71,37 @@ impl Tailnet {
         self.batch.tell(Change::User(id));
         self.users.insert(id, renamed);
         self.recount_users()
+    }
+
+    /// Gives a user a role. While somebody is the owner nobody else can become it, but by
+    /// `transfer`, which makes the former one an administrator.
+    pub fn set_role(&mut self, id: UserId, role: Role, transfer: bool) -> Result<(), Refusal> {
+        if !self.users.contains_key(&id) {
+            return Err(Refusal::NoUser(id));
+        }
+        let owner = self.owner().filter(|owner| role == Role::Owner && owner.id != id);
+        match owner.map(|owner| (owner.id, owner.name.clone())) {
+            Some((_, name)) if !transfer => return Err(Refusal::OwnerExists(name)),
+            Some((owner, _)) => self.change_role(owner, Role::Admin)?,
+            None => {}
+        }
+        self.change_role(id, role)
+    }
+
+    fn change_role(&mut self, id: UserId, role: Role) -> Result<(), Refusal> {
+        let user = self.users.get(&id).ok_or(Refusal::NoUser(id))?;
+        if user.role == role {
+            return Ok(());
+        }
+        let changed = User { role, ..user.clone() };
+        self.batch.undo_user(id, Some(user));
+        self.batch.write(Write::PutUser(changed.clone()));
+        self.users.insert(id, changed);
+        self.recount_role(id)
+    }
+
+    fn owner(&self) -> Option<&User> {
+        self.users.values().find(|user| user.role == Role::Owner)
     }
 
     /// Deletes a user without nodes, and its preauth keys.

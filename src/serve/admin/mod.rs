@@ -118,7 +118,8 @@ impl Admin<'_> {
             ([user], "DELETE") => self.delete_user(user),
             ([_], _) => not_by(call, "DELETE"),
             ([user, "rename", name], "POST") => self.rename_user(user, name),
-            ([_, "rename", _], _) => not_by(call, "POST"),
+            ([user, "role", role], "POST") => self.set_role(user, role, &Body::parse(call.body)?),
+            ([_, "rename" | "role", _], _) => not_by(call, "POST"),
             _ => nothing_at(call),
         }
     }

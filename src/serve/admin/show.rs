@@ -1,5 +1,6 @@
 //! The objects of the interface as JSON: camelCase, ids as texts, RFC 3339, empty values present.
 
+use gramscale_proto::policy::Role;
 use gramscale_proto::tailnet::login::{Login, LoginId};
 use gramscale_proto::tailnet::record::{
     ApiKey, AuthKey, Expiry, RegisterMethod, Secret, User, UserId,
@@ -17,7 +18,8 @@ pub(super) fn user(json: &mut Json<'_>, user: &User) {
     json.key("createdAt").display(&user.created);
     json.key("displayName").string(&user.display_name).key("email").string(&user.email);
     json.key("providerId").string(&user.provider_id).key("provider").string(&user.provider);
-    json.key("profilePicUrl").string(&user.picture_url).close('}');
+    json.key("profilePicUrl").string(&user.picture_url);
+    json.key("role").string(user.role.name()).close('}');
 }
 
 /// Whom tagged nodes are shown to belong to.
@@ -31,6 +33,7 @@ fn tagged(json: &mut Json<'_>) {
         provider: String::new(),
         picture_url: String::new(),
         created: Timestamp::default(),
+        role: Role::Member,
     };
     user(json, &stand_in);
 }

@@ -29,7 +29,8 @@ fn users() {
     let mut world = World::new();
     let body = r#"{"name":"ann","displayName":"Ann","email":"ann@x.org","pictureUrl":"http://p"}"#;
     let ann = r#"{"id":"1","name":"ann","createdAt":"2027-01-15T08:00:00Z","displayName":"Ann",
-        "email":"ann@x.org","providerId":"","provider":"","profilePicUrl":"http://p"}"#;
+        "email":"ann@x.org","providerId":"","provider":"","profilePicUrl":"http://p",
+        "role":"member"}"#;
     assert_eq!(world.call("POST user", body), (200, json(&format!("{{\"user\":{ann}}}"))));
     assert_eq!(world.call("POST user", r#"{"name":"bob"}"#).0, 200);
 
@@ -43,9 +44,21 @@ fn users() {
 
     let (status, renamed) = world.call("POST user/2/rename/robert", "");
     assert_eq!((status, &renamed["user"]["name"]), (200, &Value::from("robert")));
+    let (status, bob) = world.call("POST user/robert/role/owner", "");
+    assert_eq!((status, &bob["user"]["role"]), (200, &Value::from("owner")));
+    let transferred = world.call("POST user/1/role/owner", r#"{"transfer":true}"#);
+    assert_eq!((transferred.0, &transferred.1["user"]["role"]), (200, &Value::from("owner")));
+    let third = world.call("POST user", r#"{"name":"eve","role":"it-admin"}"#).1;
+    assert_eq!(third["user"]["role"], "it-admin");
+    world.call("DELETE user/eve", "");
     refused(
         &mut world,
         &[
+            ("POST user/2/role/owner", "", 409, "ann is the owner"),
+            ("POST user/2/role/king", "", 400, "one of owner, admin, network-admin, it-admin"),
+            ("POST user/9/role/admin", "", 404, "not found"),
+            ("GET user/2/role/admin", "", 405, "POST"),
+            ("POST user", r#"{"name":"zoe","role":"king"}"#, 400, "is no role"),
             ("POST user", r#"{"name":"ann"}"#, 409, "exists already"),
             ("POST user", r#"{"name":"1x"}"#, 400, "no user name"),
             ("POST user", "", 400, "no user name"),

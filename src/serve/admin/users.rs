@@ -1,5 +1,6 @@
 //! `/api/v1/user`.
 
+use gramscale_proto::policy::Role;
 use gramscale_proto::tailnet::NewUser;
 use gramscale_proto::tailnet::record::{User, UserId};
 use gramscale_proto::wire::http1::Head;
@@ -40,6 +41,10 @@ impl Admin<'_> {
             display_name: body.text("displayName")?,
             email: body.text("email")?,
             picture_url: if picture.is_empty() { body.text("profilePicUrl")? } else { picture },
+            role: match body.text("role")?.as_str() {
+                "" => Role::Member,
+                name => role(name)?,
+            },
         };
         let id = self.tailnet.create_user(new, self.now)?;
         self.one_user(id)
@@ -48,6 +53,12 @@ impl Admin<'_> {
     pub(super) fn rename_user(&mut self, user: &str, name: &str) -> Done {
         let id = self.user_id(user)?;
         self.tailnet.rename_user(id, name)?;
+        self.one_user(id)
+    }
+
+    pub(super) fn set_role(&mut self, user: &str, name: &str, body: &Body) -> Done {
+        let id = self.user_id(user)?;
+        self.tailnet.set_role(id, role(name)?, body.flag("transfer")?)?;
         self.one_user(id)
     }
 
@@ -76,4 +87,11 @@ impl Admin<'_> {
         json.close('}');
         Ok(out)
     }
+}
+
+fn role(name: &str) -> Result<Role, Problem> {
+    Role::parse(name).ok_or_else(|| {
+        let names = Role::ALL.map(Role::name).join(", ");
+        Problem::invalid(format!("\"{name}\" is no role: it is one of {names}"))
+    })
 }

@@ -5,6 +5,7 @@ mod attribute;
 mod change;
 mod document;
 mod model;
+mod role;
 mod route;
 mod ssh;
 mod tag;
@@ -16,15 +17,15 @@ use super::*;
 use crate::wire::prefix::Prefix;
 
 const PEOPLE: [Person<'static>; 3] = [
-    Person { id: 1, name: "ann", email: "ann@example.com", provider_id: "", role: Standing::Owner },
+    Person { id: 1, name: "ann", email: "ann@example.com", provider_id: "", role: Role::Owner },
     Person {
         id: 2,
         name: "bob",
         email: "bob@example.org",
         provider_id: "https://id/2",
-        role: Standing::Member,
+        role: Role::Member,
     },
-    Person { id: 3, name: "cat@example.com", email: "", provider_id: "", role: Standing::Admin },
+    Person { id: 3, name: "cat@example.com", email: "", provider_id: "", role: Role::Admin },
 ];
 
 /// A node of a test: 100.64.0.N and fd7a:115c:a1e0::N.

@@ -14,7 +14,11 @@ fn tags() {
             "tag:e": [],
         },
     }"#;
-    let compiled = compile(text, &[]);
+    let mut compiled = compile(text, &[]);
+    // Nobody has a role that may give any tag.
+    let mut members = PEOPLE;
+    members.iter_mut().for_each(|person| person.role = Role::Member);
+    compiled.set_people(&members).unwrap();
     for (tag, ann, bob, cat) in [
         ("tag:a", true, true, false),
         ("tag:b", true, true, false),
