@@ -1,4 +1,4 @@
-"""The shell of the OpenWrt package, under shellcheck and under busybox ash.
+"""The shell of the OpenWrt package, under shellcheck and under busybox ash, and what dnsmasq makes of its settings.
 
     GRAMSCALE_BIN=PATH python3 tests/openwrt
 
@@ -6,6 +6,7 @@ Each check gets a root folder of its own with OpenWrt's files in it, and stand-i
 record what was asked. Needs root: the folder becomes the root of the scripts (chroot in a mount namespace of its own).
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -14,6 +15,9 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+# Hosts, servers and clients.
+INTEROP = HERE.parent / "interop"
+sys.path.append(str(INTEROP))
 FILES = HERE.parent.parent / "openwrt" / "gramscale" / "files"
 SCRIPTS = ("gramscale.init", "gramscale.defaults", "gramscale.acme")
 
@@ -290,4 +294,24 @@ def stop_and_reload():
         expect(router.service("stop") == ["stop", "set_config_changed firewall"], "stop")
 
 
+def on_a_lan():
+    """The checks of lan.py: how many failed."""
+    import check as checks
+    import lab
+    import lan
+
+    client = subprocess.run([INTEROP / "build", lab.NEWEST], check=True, stdout=subprocess.PIPE, text=True).stdout
+    version, _, folder = client.strip().partition(" ")
+    report = checks.Report()
+    with tempfile.TemporaryDirectory(prefix="gramscale-lan-") as place, Router() as router:
+        with lab.Lab(os.environ["GRAMSCALE_BIN"], {version: Path(folder)}, Path(place) / "lan") as network:
+            with contextlib.suppress(checks.Stop):
+                lan.run(report, network, router, settings)
+            if report.failed:
+                for whose, log in network.logs():
+                    print(f"------- the end of the log of {whose}\n{log}", flush=True)
+    return report.failed
+
+
+failed += on_a_lan()
 sys.exit(1 if failed else 0)
