@@ -16,16 +16,16 @@ pub fn table() -> String {
         text.push_str(&row(key, &mut settings));
     }
     text.push_str("\n## Accepted without effect\n\n");
-    let mut reasons: Vec<(Option<&str>, Vec<&str>)> = Vec::new();
+    let mut reasons: Vec<(Option<&str>, Vec<&Key>)> = Vec::new();
     for key in KEYS.iter().filter(|key| !key.name.is_empty()) {
         let Slot::Unused(reason) = key.slot else { continue };
         match reasons.iter_mut().find(|(there, _)| *there == reason) {
-            Some((_, names)) => names.push(key.name),
-            None => reasons.push((reason, vec![key.name])),
+            Some((_, names)) => names.push(key),
+            None => reasons.push((reason, vec![key])),
         }
     }
     for (reason, names) in reasons {
-        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        let names: Vec<_> = names.iter().map(|key| both(key)).collect();
         let reason = reason.unwrap_or("silently");
         text.push_str(&format!("* {}: {reason}.\n", names.join(", ")));
     }
@@ -39,6 +39,14 @@ pub fn table() -> String {
         text.push_str(&format!("| `{name}` | {now} |\n"));
     }
     text
+}
+
+/// The name in YAML, and where there is one that in UCI.
+fn both(key: &Key) -> String {
+    match key.uci {
+        "" => format!("`{}`", key.name),
+        uci => format!("`{}` (`{}`)", key.name, uci.replace('.', " ")),
+    }
 }
 
 fn row(key: &Key, settings: &mut Settings) -> String {
