@@ -21,7 +21,17 @@ sys.path.append(str(INTEROP))
 FILES = HERE.parent.parent / "openwrt" / "gramscale" / "files"
 SCRIPTS = ("gramscale.init", "gramscale.defaults", "gramscale.acme")
 
-NETWORK = "config interface 'lan'\n\toption device 'br-lan'\n\toption ipaddr '192.168.1.1'\n"
+NETWORK = ("config globals 'globals'\n\toption ula_prefix 'fd12:3456:789a::/48'\n"
+           "config interface 'lan'\n\toption device 'br-lan'\n\toption ipaddr '192.168.1.1'\n")
+FIREWALL = "".join(f"config zone\n\toption name '{name}'\n\tlist network '{name}'\n{more}"
+                   for name, more in (("lan", ""), ("wan", "\tlist network 'wan6'\n")))
+# As the kernel shows them: loopback, link-local, two public ones, one of the LAN's own prefix.
+IF_INET6 = """00000000000000000000000000000001 01 80 10 80       lo
+fe800000000000000211223344556677 02 40 20 80     eth1
+20010db8000000010000000000000007 02 40 00 00     eth1
+20010db8000a00000000000000000001 03 3c 00 80   br-lan
+fd123456789a00000000000000000001 03 3c 00 80   br-lan
+"""
 DHCP = "config dnsmasq\n\toption domain 'lan'\n"
 UHTTPD = "config uhttpd 'main'\n\tlist listen_http '0.0.0.0:80'\n\tlist listen_https '0.0.0.0:443'\n"
 
@@ -33,7 +43,7 @@ class Router:
 
     def __init__(self, **config):
         self.root = Path(tempfile.mkdtemp(prefix="gramscale-openwrt-"))
-        for folder in ("etc/config", "etc/init.d", "etc/ssl/acme", "lib/functions", "usr", "tmp", "var/run", "proc",
+        for folder in ("etc/config", "etc/init.d", "etc/ssl/acme", "lib/functions", "usr", "tmp", "var/run", "proc/net",
                        "dev"):
             (self.root / folder).mkdir(parents=True)
         for link in ("bin", "sbin", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu"):
@@ -48,8 +58,10 @@ class Router:
         shutil.copy(HERE / "rc", self.root / "rc")
         shutil.copy(FILES / "gramscale.init", self.root / "etc/init.d/gramscale")
         shutil.copy(FILES / "gramscale.config", self.root / "etc/config/gramscale")
-        for name, text in {"network": NETWORK, "dhcp": DHCP, "uhttpd": UHTTPD, **config}.items():
+        for name, text in {"network": NETWORK, "dhcp": DHCP, "uhttpd": UHTTPD, "firewall": FIREWALL,
+                           **config}.items():
             (self.root / "etc/config" / name).write_text(text)
+        (self.root / "proc/net/if_inet6").write_text(IF_INET6)
 
     def __enter__(self):
         return self
@@ -227,17 +239,54 @@ def reached_by_http():
         expect(router.configtest()[0] == 0, router.configtest()[1])
         record = router.service("start")
         redirects = [line for line in lines(record, "firewall") if "type=redirect" in line]
-        expect(len(redirects) == 2, record)
-        expect("src=wan proto=tcp src_dport=443 dest_port=8080" in redirects[0], redirects)
-        expect("src=lan src_dip=192.168.1.2 proto=tcp src_dport=443 dest_port=8080" in redirects[1], redirects)
+        own = [f"src=wan src_dip={ip} proto=tcp src_dport=443 dest_ip={ip} dest_port=8080"
+               for ip in ("2001:0db8:0000:0001:0000:0000:0000:0007", "2001:0db8:000a:0000:0000:0000:0000:0001")]
+        expected = [("ipv4", "src=wan proto=tcp src_dport=443 dest_port=8080"), *(("ipv6", one) for one in own),
+                    ("ipv4", "src=lan src_dip=192.168.1.2 proto=tcp src_dport=443 dest_port=8080"),
+                    ("ipv6", "src=lan src_dip=fd12:3456:789a:ffff::443 proto=tcp src_dport=443 dest_port=8080")]
+        expect(len(redirects) == len(expected), record)
+        for line, (family, rule) in zip(redirects, expected):
+            expect(f"family={family} " in line and rule in line, line)
         expect(router.get("dhcp.gramscale.ip") == "192.168.1.2", "the name's address")
+        expect(router.get("dhcp.gramscale6.ip") == "fd12:3456:789a:ffff::443", "the name's IPv6 address")
         expect(router.get("network.gramscale.ipaddr") == "192.168.1.2", "the alias")
+        expect(router.get("network.gramscale.ip6addr") == "fd12:3456:789a:ffff::443/128", "the IPv6 alias")
         expect("set_config_changed network" in record, record)
+        for network in ("lan", "wan", "wan6"):
+            expect(f"add_reload_interface_trigger {network}" in record, f"{network} is not followed: {record}")
+        expect(lines(router.service("start"), "uci") == [], "flash was written again")
+        # A router without IPv6 in its LAN.
+        router.uci("delete", "network.globals.ula_prefix")
+        router.uci("commit", "network")
+        record = router.service("start")
+        expect(len([line for line in lines(record, "firewall") if "src=lan" in line]) == 1, record)
+        expect(router.get("dhcp.gramscale6") == router.get("network.gramscale.ip6addr") == "", "an IPv6 alias")
         # Back to the LAN only: nothing stays behind.
         (router.root / "etc/config/gramscale").write_text(settings("list listen '192.168.1.1:8080'"))
         record = router.service("start")
         expect(lines(record, "firewall") == [], record)
         expect(router.get("dhcp.gramscale") == router.get("network.gramscale") == "", "something stays behind")
+        expect("add_reload_interface_trigger wan" not in record, record)
+
+
+@check
+def what_others_staged():
+    """what the owner staged but did not commit in dhcp and network is neither read, committed nor lost"""
+    text = settings("option server_url 'http://vpn.example.org:8080'; list listen ':8080'",
+                    "option reach http; option alias 192.168.1.2; option lan_names 1")
+    with Router(gramscale=text) as router:
+        staged = {"dhcp.@dnsmasq[0].domain": "home.arpa", "network.lan.ipaddr": "10.0.0.1"}
+        for path, value in staged.items():
+            router.uci("set", f"{path}={value}")
+        router.uci("delete", "network.globals.ula_prefix")
+        before = {path: router.get("/etc/config/" + path) for path in staged}
+        record = router.service("start")
+        expect({"uci commit dhcp", "uci commit network"} <= set(record), record)
+        for path, value in staged.items():
+            expect(router.get("/etc/config/" + path) == before[path] != value, f"{path} was committed")
+            expect(router.get(path) == value, f"{path} is no longer staged")
+        expect(router.get("/etc/config/network.gramscale.ip6addr") != "", "it was read")
+        expect("100.100.100.100" in router.get("/etc/config/dhcp.@dnsmasq[0].server"), "lan_names")
 
 
 @check
