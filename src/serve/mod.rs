@@ -20,5 +20,5 @@ pub mod state;
 pub mod stun;
 
 pub use options::Options;
-pub use outside::is_public;
+pub use outside::{is_own, is_public};
 pub use run::{End, Reread, StartError, lan_address, run};

@@ -114,6 +114,11 @@ fn source_v6() -> Option<Ipv6Addr> {
     }
 }
 
+/// Whether an address is one of this machine's own, other than loopback.
+pub fn is_own(addr: IpAddr) -> bool {
+    source(addr) == Some(addr)
+}
+
 /// Whether an address is one on the Internet, and not of a LAN, link or provider's NAT.
 pub fn is_public(addr: IpAddr) -> bool {
     match addr {
