@@ -102,6 +102,7 @@ const METHODS: &[Method] = &[
             ("user", TEXT),
             ("reusable", FLAG),
             ("ephemeral", FLAG),
+            ("preapproved", FLAG),
             ("expiration", TEXT),
             ("aclTags", LIST),
         ],
@@ -271,7 +272,7 @@ mod tests {
         assert_eq!(list.as_object().map(Map::len), Some(METHODS.len()));
         assert_eq!(
             list["auth_key_create"].to_string(),
-            r#"{"aclTags":[],"ephemeral":false,"expiration":"","reusable":false,"user":""}"#
+            r#"{"aclTags":[],"ephemeral":false,"expiration":"","preapproved":false,"reusable":false,"user":""}"#
         );
         assert_eq!(list["status"].to_string(), "{}");
         for method in METHODS {

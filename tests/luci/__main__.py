@@ -22,7 +22,7 @@ import zbar
 from browser import PATIENCE, Browser, Failure
 from standin import APP, Router, Site, read_uci
 
-PAGES = ("overview", "machines", "keys", "users", "routes", "policy", "dns", "settings", "log")
+PAGES = ("overview", "reach", "machines", "keys", "users", "routes", "policy", "dns", "settings", "log")
 
 # Longer than a label, and a program if anybody takes it for markup.
 HOSTILE = "<img src=x onerror=hacked=1>"
@@ -66,9 +66,18 @@ class Client:
         return json.loads(answer.stdout) if answer.returncode == 0 else None
 
     def up(self, key, *flags):
+        self.comes_up(key, *flags)()
+
+    def comes_up(self, key, *flags):
+        """Begins to join; what is returned waits until it has."""
         words = ["up", "--reset", f"--login-server={self.url}", "--timeout=60s", f"--auth-key={key}", *flags]
-        done = subprocess.run([*self.command, *words], capture_output=True, text=True, timeout=2 * PATIENCE)
-        expect(done.returncode == 0, done.stderr)
+        process = subprocess.Popen([*self.command, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+        def joined():
+            said = process.communicate(timeout=2 * PATIENCE)[0]
+            expect(process.returncode == 0, said)
+
+        return joined
 
     def call_itself(self, name):
         """Takes a name that the client's command line would refuse, as any other program may."""
@@ -215,6 +224,69 @@ class Trial:
             expect(part in text, f"{part} is not on {page}")
         self.browser.click("[data-action=reach]")
         self.shows("clients reach the server", "#gramscale-reach")
+
+    def reach(self):
+        """Each way to be reached: what is asked, what is told before, what is set, and whether the address answers."""
+        b = self.browser
+        self.open("overview")
+        self.shows("before the first machine joins")
+        expect(b.run("document.querySelector('[data-action=choose]').pathname").endswith("/gramscale/reach"), "no way there")
+
+        def choose(way, **answers):
+            b.click(f"[name=way][value={way}]")
+            for name, answer in answers.items():
+                b.type(f"#gramscale-reach [name={name}]", answer)
+            b.click("[data-action=next]")
+
+        self.open("reach")
+        expect(b.run("document.querySelector('[name=way]:checked').value") == "lan", "another way is chosen")
+        choose("http", name="nas.tail.internal", port="443", zones="wan, lan zone/1")
+        for text in ("Name: It must not lie in tail.internal", "Port: This is the port of LuCI", "Open for zones: Expecting",
+                     "Second address in the LAN: Expecting: an IPv4 address"):
+            self.shows(text)
+        choose("http", name="192.0.2.1", alias="203.0.113.1")
+        for text in ("Name: It is a whole name", "an address of the LAN that nobody has"):
+            self.shows(text)
+        expect(not b.run(ASKED), "wrong answers may be applied")
+        choose("http", name="VPN.gramscale.test", port=str(self.port), alias="192.168.1.2", zones="wan")
+        for text in (f"http://vpn.gramscale.test:{self.port}", f"port {self.port} (TCP) is open for wan", "port 443 is led to",
+                     "dnsmasq answers vpn.gramscale.test with it"):
+            self.shows(text, ".modal")
+        before = self.router.file.read_text()
+        b.click(".modal .btn:not([data-name])")
+        expect(self.router.file.read_text() == before, "something was set without a yes")
+        b.click("[data-action=next]")
+        self.go()
+        found = {s[".type"]: s for s in read_uci(self.router.file.read_text()).values()}
+        expect(found["server"]["server_url"] == f"http://vpn.gramscale.test:{self.port}", found)
+        expect(found["server"]["listen"] == [f"[::]:{self.port}"], found)
+        expect((found["router"]["reach"], found["router"]["alias"], found["router"]["open_zone"])
+               == ("http", "192.168.1.2", ["wan"]), found)
+        self.sound()
+        self.open("reach")
+        expect(b.run("document.querySelector('#gramscale-reach [name=alias]').value") == "192.168.1.2", "what was set is forgotten")
+        b.click("[data-action=reach]")
+        self.shows("vpn.gramscale.test", "#gramscale-verdict .danger")
+
+        choose("https", name="vpn.gramscale.test")
+        self.shows("Without a certificate the server does not start")
+        choose("https", acme="vpn.gramscale.test")
+        self.shows("that of the package acme for vpn.gramscale.test", ".modal")
+        self.shows("dnsmasq answers vpn.gramscale.test with the address of this router", ".modal")
+        b.click(".modal .btn:not([data-name])")
+
+        choose("lan", address="127.0.0.1", port=str(self.port))
+        self.shows("nothing is open outside the LAN", ".modal")
+        self.go()
+        self.shows("clients reach the server", "#gramscale-verdict")
+        found = {s[".type"]: s for s in read_uci(self.router.file.read_text()).values()}
+        expect(found["server"]["server_url"] == self.url and found["router"] == {
+            ".type": "router", ".name": "router", "reach": "lan"}, found)
+        self.sound()
+        # The same again changes nothing, and asks nothing.
+        b.click("[data-action=next]")
+        self.shows("clients reach the server", "#gramscale-verdict")
+        expect(not b.run(ASKED), "what is so already is asked")
 
     def users(self):
         b = self.browser
@@ -425,7 +497,7 @@ class Trial:
             ("derp", "region_id", "901"), ("nodes", "expiry", "90d"), ("log", "level", "debug"), ("clients", "taildrop", "0"),
         ):
             expect(found.get(kind, {}).get(option) == value, f"{kind} {option}: {sections}")
-        expect("router" not in found and "region_code" not in found["derp"], f"what nobody set is saved: {sections}")
+        expect("nat" not in found["router"] and "region_code" not in found["derp"], f"what nobody set is saved: {sections}")
         self.sound()
 
     def sound(self):
@@ -451,6 +523,35 @@ class Trial:
         documented.add("server enabled")
         expect(shown == documented, f"only on the pages: {shown - documented}; only in the table: {documented - shown}")
         expect(lists <= sections, f"no page has {lists - sections}")
+
+    def approval(self):
+        """Where machines wait for approval, one with an ordinary key does until somebody presses Approve."""
+        b = self.browser
+        self.open("settings")
+        b.click("[data-type=nodes] [data-name=approval] input")
+        self.apply()
+        self.applied()
+        self.open("keys")
+        b.click("[data-action=create]")
+        b.click(".modal [name=preapproved]")
+        self.go()
+        early = self.client("early")
+        early.up(b.wait("the key", "document.querySelector('.modal [data-name=key]')?.innerText"), "--hostname=early")
+        b.click(".modal [data-name=close]")
+        self.shows("approved beforehand")
+        late = self.client("late")
+        joined = late.comes_up(self.cli("preauthkeys", "create", "-u", "ann")["key"], "--hostname=late")
+        self.open("machines")
+        row = self.row("late", "#gramscale-machines")
+        state = f"document.querySelector('#gramscale-machines tr[data-id=\"{row}\"]').innerText.includes('waits for approval')"
+        b.wait("it to wait", state)
+        expect(b.run("document.querySelectorAll('#gramscale-machines [data-action=approve]').length") == 1, "another waits too")
+        peers = lambda: {peer["HostName"] for peer in (early.status()["Peer"] or {}).values()}
+        expect("late" not in peers(), "it is seen before it is approved")
+        self.act("late", "#gramscale-machines", "approve")
+        b.wait("it to wait no more", f"!({state})")
+        joined()
+        wait("it to be seen", lambda: "late" in peers())
 
     def log(self):
         self.open("log")
@@ -519,7 +620,7 @@ class Trial:
             for page in PAGES:
                 self.open(page)
                 title = {"dns": "DNS", "overview": "Gramscale"}.get(page) or messages[{
-                    "keys": "Auth keys", "policy": "Access policy"}.get(page, page.capitalize())]
+                    "keys": "Auth keys", "policy": "Access policy", "reach": "Reachability"}.get(page, page.capitalize())]
                 self.shows(title)
         self.site.catalogue = {text: text for text in catalogue.used()}
 
@@ -567,6 +668,7 @@ def main():
             check("methods and access list", trial.listed)
             check("overview, start of the service", trial.overview)
             check("code for phones", trial.code)
+            check("ways to be reached", trial.reach)
             check("users", trial.users)
             key = check("a new key", trial.keys)
             if key:
@@ -580,6 +682,7 @@ def main():
             check("DNS", trial.dns)
             check("settings", trial.settings)
             check("every option has its field", trial.every_option)
+            check("approval of machines", trial.approval)
             check("log", trial.log)
             check("many machines", trial.many)
             check("who may only look", trial.readers)

@@ -164,13 +164,16 @@
 
 	const uci = {
 		async load(config) {
+			if (state.loaded)
+				return;
 			const [ code, reply ] = await ubus('uci', 'get', { config });
 			if (code)
 				throw new Error(`uci get ${config}: ${code}`);
 			state.values = reply.values;
+			state.loaded = true;
 		},
 		sections(config, type) {
-			return Object.values(state.values).filter(section => section['.type'] == type);
+			return Object.values(state.values).filter(section => section['.type'] == type).map(section => ({ ...section }));
 		},
 		add(config, type, name) {
 			const sid = name ?? `new${fresh++}`;
@@ -184,8 +187,10 @@
 			if (!state.added.delete(sid))
 				state.gone[sid] = null;
 		},
-		set(sid, name, value) {
+		set(config, sid, name, value) {
 			const empty = value == null || value === '' || value.length === 0;
+			if (empty && !(name in state.values[sid]))
+				return;
 			if (empty)
 				delete state.values[sid][name];
 			else
@@ -209,6 +214,13 @@
 			for (const section in state.gone)
 				await ubus('uci', 'delete', { config, section, options: state.gone[section] ?? undefined });
 			Object.assign(state, { added: new Map(), set: {}, gone: {} });
+		},
+		/* It is confirmed later, when the promise has been kept. */
+		async apply() {
+			const [ code ] = await ubus('uci', 'apply', { timeout: 10, rollback: true });
+			if (code)
+				throw code;
+			setTimeout(() => ubus('uci', 'confirm', {}), 1000);
 		}
 	};
 
@@ -244,7 +256,7 @@
 			const value = this.read(sid), old = state.values[sid][this.name] ?? '';
 			const next = this.rmempty && value === this.default ? '' : value;
 			if (String(next) !== String(old))
-				uci.set(sid, this.name, next);
+				uci.set('gramscale', sid, this.name, next);
 		}
 	}
 

@@ -41,7 +41,7 @@ function isUrl(text) {
 function isSocketAddress(text) {
 	const parts = /^(?:\[([^\]]+)\]|([^:]*)):(\d+)$/.exec(text);
 	return parts != null && isPort(parts[3]) &&
-		(parts[1] != null ? isIpv6(parts[1]) : isIpv4(parts[2]));
+		(parts[1] != null ? isIpv6(parts[1]) : parts[2] == '' || isIpv4(parts[2]));
 }
 
 /* What a kind of option takes, and how that is told. */
@@ -199,14 +199,21 @@ function addOption(section, [ name, kind, title, normal, help ]) {
 		option.optional = normal != '';
 	}
 	else {
-		const [ fits, told ] = KINDS[list ? kind[0] : kind];
 		option.placeholder = normal;
 		option.validate = (id, value) =>
-			value == null || value === '' || fits(value) ? true : _('Expecting: %s').format(told());
+			value == null || value === '' ? true : wrong(list ? kind[0] : kind, value) ?? true;
 	}
 }
 
+/* What is wrong with a text where a kind of value is expected, or null. */
+function wrong(kind, text) {
+	const [ fits, told ] = KINDS[kind];
+	return fits(text) ? null : _('Expecting: %s').format(told());
+}
+
 return baseclass.extend({
+	wrong,
+
 	/* The type and the option names of each section, for tests. */
 	names() {
 		return Object.fromEntries(SECTIONS().map(({ type, options }) =>

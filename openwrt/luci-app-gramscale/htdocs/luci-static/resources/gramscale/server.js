@@ -1,10 +1,13 @@
 'use strict';
 'require baseclass';
+'require dom';
+'require poll';
 'require rpc';
 'require ui';
+'require view';
 
-/* What all pages share: the calls of the server, questions before something is destroyed, and how
- * times, sizes and tables look. */
+/* What all pages share: the calls of the server, how a page shows what it answers, questions before
+ * something is destroyed, and how times, sizes and tables look. */
 
 /* Entries of a listing that are asked for at once: an answer holds 256 KiB, and a machine with
  * long names, many routes and its key takes some 2 KB. */
@@ -62,16 +65,65 @@ return baseclass.extend({
 	userRename: declare('user_rename', 'id', 'name'),
 	userDelete: declare('user_delete', 'id'),
 	authKeyCreate: declare('auth_key_create',
-		'user', 'reusable', 'ephemeral', 'expiration', 'aclTags'),
+		'user', 'reusable', 'ephemeral', 'preapproved', 'expiration', 'aclTags'),
 	authKeyExpire: declare('auth_key_expire', 'id'),
 	authKeyDelete: declare('auth_key_delete', 'id'),
 	policySet: declare('policy_set', 'policy'),
 
 	POLICY_MAX,
 
+	/* A page of what the server says: what it `look`s for, it `show`s below its `head`, in the element
+	 * `name`; again after each change, and as many seconds later as `every` says. */
+	page(members) {
+		const server = this;
+
+		return view.extend(Object.assign({
+			handleSaveApply: null,
+			handleSave: null,
+			handleReset: null,
+
+			load() {
+				return this.look().catch(error => ({ error }));
+			},
+
+			render(data) {
+				this.list = E('div', { 'id': `gramscale-${this.name}` });
+				const head = this.head();
+				this.draw(data);
+				if (this.every)
+					poll.add(() => this.refresh(), this.every);
+
+				return E([].concat(head, this.list));
+			},
+
+			draw(data) {
+				this.data = data;
+				dom.content(this.list, data.error ? server.away(data.error) : this.show(data));
+			},
+
+			refresh() {
+				return this.load().then(data => this.draw(data));
+			},
+
+			/* Does something and shows what came of it. */
+			after(promise) {
+				return promise.then(() => this.refresh());
+			}
+		}, members));
+	},
+
 	/* Whether this login may change anything. */
 	mayWrite() {
 		return L.hasViewPermission() !== false;
+	},
+
+	/* What came of dialling the login address. */
+	verdict({ good, problems, untried }) {
+		return [
+			good ? E('p', { 'class': 'alert-message success' }, [ _('By this address clients reach the server.') ])
+				: E('div', { 'class': 'alert-message danger' }, this.lines(problems)),
+			untried.length ? E('div', { 'class': 'alert-message notice' }, this.lines(untried)) : ''
+		];
 	},
 
 	/* A notification of what went wrong. */

@@ -1,47 +1,30 @@
 'use strict';
-'require view';
-'require dom';
 'require ui';
 'require gramscale.server as server';
 
-return view.extend({
-	handleSaveApply: null,
-	handleSave: null,
-	handleReset: null,
-
-	load() {
-		return this.look();
-	},
+return server.page({
+	name: 'keys',
 
 	look() {
 		return Promise.all([ server.authKeys(), server.users(), server.status() ])
-			.then(([ keys, users, status ]) => ({ keys, users, status }), error => ({ error }));
+			.then(([ keys, users, status ]) => ({ keys, users, status }));
 	},
 
-	render(data) {
-		this.list = E('div', { 'id': 'gramscale-keys' });
-		this.show(data);
-
-		return E([
+	head() {
+		return [
 			E('h2', {}, [ _('Auth keys') ]),
-			E('p', {}, [ _('With a key a machine joins without anybody letting it in.') ]),
-			this.list
-		]);
+			E('p', {}, [ _('With a key a machine joins without anybody letting it in.') ])
+		];
 	},
 
-	refresh() {
-		return this.look().then(data => this.show(data));
-	},
-
-	show(data) {
-		this.data = data;
-		dom.content(this.list, data.error ? server.away(data.error) : E('div', { 'class': 'cbi-section' }, [
+	show({ keys }) {
+		return E('div', { 'class': 'cbi-section' }, [
 			server.table(
 				[ _('Key'), _('User or tags'), _('Kind'), _('State'), _('Expires'), _('Made'), '' ],
-				data.keys.slice().reverse().map(key => ({ id: key.id, row: this.row(key) })),
+				keys.slice().reverse().map(key => ({ id: key.id, row: this.row(key) })),
 				_('There are no keys.')),
 			E('p', {}, [ server.button(_('New key'), 'add', () => this.create(), { 'data-action': 'create' }) ])
-		]));
+		]);
 	},
 
 	row(key) {
@@ -54,7 +37,8 @@ return view.extend({
 			server.lines(key.aclTags.length ? key.aclTags : [ key.user?.name ?? '' ]),
 			server.lines([
 				key.reusable ? _('for any number of machines') : _('for one machine'),
-				key.ephemeral ? _('forgotten when offline') : []
+				key.ephemeral ? _('forgotten when offline') : [],
+				key.preapproved ? _('approved beforehand') : []
 			].flat()),
 			over ? _('has expired') : spent ? _('used') : key.used ? _('in use') : _('not used yet'),
 			server.when(key.expiration),
@@ -71,7 +55,8 @@ return view.extend({
 		const user = server.select('user', users.map(one => [ one.id, server.userName(one) ])
 			.concat([ [ '', _('nobody, only tags') ] ]));
 		const flag = name => E('input', { 'type': 'checkbox', name });
-		const [ reusable, ephemeral ] = [ flag('reusable'), flag('ephemeral') ];
+		const [ reusable, ephemeral, preapproved ] =
+			[ 'reusable', 'ephemeral', 'preapproved' ].map(flag);
 		const days = server.select('expiration', [
 			[ '0.0417', _('in an hour') ], [ '1', _('in a day') ], [ '7', _('in 7 days') ],
 			[ '90', _('in 90 days') ]
@@ -82,10 +67,11 @@ return view.extend({
 			server.field(_('User'), user, _('Whom the machines belong to.')),
 			server.field(_('Any number of machines'), reusable),
 			server.field(_('Forget when offline'), ephemeral, _('The machine disappears soon after it goes offline.')),
+			server.field(_('Approved beforehand'), preapproved, _('Where new machines wait for approval, those with this key do not.')),
 			server.field(_('Tags'), tags, _('Such as tag:server; with tags, machines belong to nobody.')),
 			server.field(_('Expires'), days)
 		], _('Make key'), 'positive', () => server.authKeyCreate(user.value, reusable.checked,
-			ephemeral.checked, new Date(Date.now() + days.value * 864e5).toISOString(),
+			ephemeral.checked, preapproved.checked, new Date(Date.now() + days.value * 864e5).toISOString(),
 			server.words(tags.value))
 			.then(({ preAuthKey }) => this.refresh().then(() => this.reveal(preAuthKey.key))));
 	},
@@ -109,12 +95,12 @@ return view.extend({
 	expire(key) {
 		server.ask(_('Expire a key'),
 			_('Nobody can join with it from now on. Machines that joined with it stay.'),
-			_('Expire'), () => server.authKeyExpire(key.id).then(() => this.refresh()));
+			_('Expire'), () => this.after(server.authKeyExpire(key.id)));
 	},
 
 	remove(key) {
 		server.ask(_('Delete a key'),
 			_('It disappears from the list, and nobody can join with it. Machines that joined with it stay.'),
-			_('Delete'), () => server.authKeyDelete(key.id).then(() => this.refresh()));
+			_('Delete'), () => this.after(server.authKeyDelete(key.id)));
 	}
 });

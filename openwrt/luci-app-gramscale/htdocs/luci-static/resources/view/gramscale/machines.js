@@ -1,60 +1,35 @@
 'use strict';
-'require view';
-'require poll';
 'require dom';
 'require gramscale.server as server';
 
 /* Rows that are shown at once; more would make a browser slow. */
 const SHOWN = 100;
 
-return view.extend({
-	handleSaveApply: null,
-	handleSave: null,
-	handleReset: null,
-
-	load() {
-		return this.look();
-	},
+return server.page({
+	name: 'machines',
+	every: 15,
 
 	look() {
 		return Promise.all([ server.nodes(), server.logins(), server.users() ])
-			.then(([ nodes, { logins }, users ]) => ({ nodes, logins, users }), error => ({ error }));
+			.then(([ nodes, { logins }, users ]) => ({ nodes, logins, users }));
 	},
 
-	render(data) {
+	head() {
 		this.waiting = E('div', { 'id': 'gramscale-waiting' });
-		this.list = E('div', { 'id': 'gramscale-machines' });
 		this.first = 0;
 		this.search = E('input', {
 			'type': 'search', 'class': 'cbi-input-text', 'name': 'search',
 			'placeholder': _('Name, user, address, tag'),
-			'input': () => { this.first = 0; this.draw(); }
+			'input': () => { this.first = 0; this.draw(this.data); }
 		});
-		this.show(data);
-		poll.add(() => this.refresh(), 15);
 
-		return E([
-			E('h2', {}, [ _('Machines') ]),
-			this.waiting,
-			E('div', { 'class': 'cbi-section' }, [ E('p', {}, [ this.search ]), this.list ])
-		]);
-	},
-
-	refresh() {
-		return this.look().then(data => this.show(data));
+		return [ E('h2', {}, [ _('Machines') ]), this.waiting, E('p', {}, [ this.search ]) ];
 	},
 
 	show(data) {
-		this.data = data;
-		dom.content(this.waiting, data.error ? '' : this.renderWaiting(data));
-		this.draw();
-	},
+		const { nodes } = data;
 
-	draw() {
-		const { nodes, error } = this.data;
-
-		if (error)
-			return dom.content(this.list, server.away(error));
+		dom.content(this.waiting, this.renderWaiting(data));
 
 		const wanted = this.search.value.toLowerCase();
 		const found = nodes.filter(node => [ node.givenName, node.name, node.user.name,
@@ -63,7 +38,7 @@ return view.extend({
 			this.first = 0;
 		const shown = found.slice(this.first, this.first + SHOWN);
 
-		dom.content(this.list, [
+		return E('div', { 'class': 'cbi-section' }, [
 			server.table(
 				[ _('Name'), _('User or tags'), _('Addresses'), _('Online'), _('Expires'), _('Client'), '' ],
 				shown.map(node => ({ id: node.id, row: this.row(node) })),
@@ -77,7 +52,7 @@ return view.extend({
 			'class': 'btn', 'disabled': null, 'data-name': by < 0 ? 'back' : 'forward',
 			'click': () => {
 				this.first = Math.max(0, Math.min(this.first + by, count - 1));
-				this.draw();
+				this.draw(this.data);
 			}
 		});
 
@@ -129,11 +104,6 @@ return view.extend({
 				] ]
 			})), '')
 		]);
-	},
-
-	/* Does something and shows what came of it. */
-	after(promise) {
-		return promise.then(() => this.refresh());
 	},
 
 	letIn(login, users) {

@@ -1,7 +1,6 @@
 'use strict';
-'require view';
-'require poll';
 'require rpc';
+'require uci';
 'require ui';
 'require dom';
 'require gramscale.server as server';
@@ -20,45 +19,45 @@ const serviceInit = rpc.declare({
 	object: 'rc', method: 'init', params: [ 'name', 'action' ], reject: true
 });
 
-return view.extend({
-	handleSaveApply: null,
-	handleSave: null,
-	handleReset: null,
-
-	load() {
-		return this.look();
-	},
+return server.page({
+	name: 'overview',
+	every: 10,
 
 	look() {
 		return Promise.all([
 			server.status().catch(error => ({ error })),
 			serviceList('gramscale'),
-			serviceData('gramscale', 'firewall')
+			serviceData('gramscale', 'firewall'),
+			uci.load('gramscale')
 		]);
 	},
 
-	render(data) {
-		const state = E('div', { 'id': 'gramscale-state' });
-		const join = E('div', { 'id': 'gramscale-join' });
-		let shown = null;
-
-		this.draw = ([ status, service, rules ]) => {
-			dom.content(state, this.renderState(status, service, rules));
-			/* The code is drawn again only when it says something else. */
-			if (shown !== (status.serverUrl ?? '')) {
-				shown = status.serverUrl ?? '';
-				dom.content(join, shown ? this.renderJoin(shown) : '');
-			}
-		};
-
-		this.draw(data);
-		poll.add(() => this.refresh(), 10);
-
-		return E([ E('h2', {}, [ _('Gramscale') ]), state, join ]);
+	head() {
+		return E('h2', {}, [ _('Gramscale') ]);
 	},
 
-	refresh() {
-		return this.look().then(data => this.draw(data));
+	show([ status, service, rules ]) {
+		const url = status.serverUrl;
+
+		/* The code is drawn again only when it says something else. */
+		if (this.shown !== url) {
+			this.shown = url;
+			this.join = url ? this.renderJoin(url) : '';
+		}
+
+		return [ this.renderFirst(status), this.renderState(status, service, rules), this.join ];
+	},
+
+	/* What comes before the first machine joins, for it keeps the address that it joins with. */
+	renderFirst({ error, nodes, waiting }) {
+		const reach = uci.sections('gramscale', 'router').map(section => section.reach).pop() ?? 'lan';
+
+		return error || nodes || waiting || reach != 'lan' ? '' : E('div', { 'class': 'alert-message notice' }, [
+			E('p', {}, [ _('Clients reach this server from the LAN only. If that is not enough, choose another way before the first machine joins: machines keep the address that they joined with.') ]),
+			E('p', {}, [ E('a', {
+				'class': 'btn cbi-button cbi-button-action', 'href': L.url('admin/services/gramscale/reach'), 'data-action': 'choose'
+			}, [ _('Choose how clients reach it') ]) ])
+		]);
 	},
 
 	renderState(status, service, rules) {
@@ -141,13 +140,11 @@ return view.extend({
 		const address = url.replace(/^https?:\/\//, '');
 		const verdict = E('div', { 'id': 'gramscale-reach' });
 		const check = ui.createHandlerFn(this, () => server.reach().then(
-			({ good, problems }) => dom.content(verdict, good
-				? E('p', { 'class': 'alert-message success' }, [ _('By this address clients reach the server.') ])
-				: E('div', { 'class': 'alert-message danger' }, server.lines(problems))),
+			answer => dom.content(verdict, server.verdict(answer)),
 			error => server.complain(error)));
 		const local = /^(127\.|localhost|\[::1\])/.test(address);
 
-		return E('div', { 'class': 'cbi-section' }, [
+		return E('div', { 'class': 'cbi-section', 'id': 'gramscale-join' }, [
 			E('h3', {}, [ _('Join a machine') ]),
 			local ? E('p', { 'class': 'alert-message warning' }, [
 				_('This address leads no other machine here: set the login address in the settings.')

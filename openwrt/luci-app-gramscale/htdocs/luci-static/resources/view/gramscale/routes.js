@@ -1,53 +1,33 @@
 'use strict';
-'require view';
-'require poll';
-'require dom';
 'require gramscale.server as server';
 
 /* What an exit node offers; both or none. */
 const EXIT = [ '0.0.0.0/0', '::/0' ];
 
-return view.extend({
-	handleSaveApply: null,
-	handleSave: null,
-	handleReset: null,
-
-	load() {
-		return this.look();
-	},
+return server.page({
+	name: 'routes',
+	every: 15,
 
 	look() {
-		return server.nodes().then(nodes => ({ nodes }), error => ({ error }));
+		return server.nodes().then(nodes => ({ nodes }));
 	},
 
-	render(data) {
-		this.list = E('div', { 'id': 'gramscale-routes' });
-		this.show(data);
-		poll.add(() => this.refresh(), 15);
-
-		return E([
+	head() {
+		return [
 			E('h2', {}, [ _('Routes') ]),
-			E('p', {}, [ _('Networks that machines offer to lead to (tailscale set --advertise-routes), and machines that offer to be a way into the internet (--advertise-exit-node). None is used before it is approved.') ]),
-			this.list
-		]);
+			E('p', {}, [ _('Networks that machines offer to lead to (tailscale set --advertise-routes), and machines that offer to be a way into the internet (--advertise-exit-node). None is used before it is approved.') ])
+		];
 	},
 
-	refresh() {
-		return this.look().then(data => this.show(data));
-	},
-
-	show({ nodes, error }) {
-		if (error)
-			return dom.content(this.list, server.away(error));
-
+	show({ nodes }) {
 		const rows = nodes.flatMap(node => this.groups(node).map(group => ({
 			id: `${node.id} ${group.routes[0]}`, row: this.row(node, group)
 		})));
 
-		dom.content(this.list, E('div', { 'class': 'cbi-section' }, [
+		return E('div', { 'class': 'cbi-section' }, [
 			server.table([ _('Network'), _('Machine'), _('State'), '' ], rows,
 				_('No machine offers a route.'))
-		]));
+		]);
 	},
 
 	/* Each route for itself, those of an exit node together. */
@@ -85,6 +65,6 @@ return view.extend({
 	},
 
 	approve(node, routes) {
-		return server.nodeRoutes(node.id, Array.from(new Set(routes))).then(() => this.refresh());
+		return this.after(server.nodeRoutes(node.id, Array.from(new Set(routes))));
 	}
 });

@@ -1,39 +1,22 @@
 'use strict';
-'require view';
-'require dom';
 'require gramscale.server as server';
 
-return view.extend({
-	handleSaveApply: null,
-	handleSave: null,
-	handleReset: null,
-
-	load() {
-		return this.look();
-	},
+return server.page({
+	name: 'users',
 
 	look() {
 		return Promise.all([ server.users(), server.nodes() ])
-			.then(([ users, nodes ]) => ({ users, nodes }), error => ({ error }));
+			.then(([ users, nodes ]) => ({ users, nodes }));
 	},
 
-	render(data) {
-		this.list = E('div', { 'id': 'gramscale-users' });
-		this.show(data);
-
-		return E([ E('h2', {}, [ _('Users') ]), this.list ]);
+	head() {
+		return E('h2', {}, [ _('Users') ]);
 	},
 
-	refresh() {
-		return this.look().then(data => this.show(data));
-	},
-
-	show({ users, nodes, error }) {
-		if (error)
-			return dom.content(this.list, server.away(error));
-
+	show({ users, nodes }) {
 		const machines = user => nodes.filter(node => node.user.id == user.id).length;
-		dom.content(this.list, E('div', { 'class': 'cbi-section' }, [
+
+		return E('div', { 'class': 'cbi-section' }, [
 			server.table([ _('Name'), _('Full name'), _('Email'), _('Machines'), _('Made'), '' ],
 				users.map(user => ({ id: user.id, row: [
 					user.name, user.displayName, user.email, String(machines(user)),
@@ -43,7 +26,7 @@ return view.extend({
 					]
 				] })), _('There are no users. Each machine belongs to one.')),
 			E('p', {}, [ server.button(_('New user'), 'add', () => this.create(), { 'data-action': 'create' }) ])
-		]));
+		]);
 	},
 
 	create() {
@@ -53,8 +36,8 @@ return view.extend({
 			server.field(_('Name'), name, _('Letters, digits and . _ - @, beginning with a letter.')),
 			server.field(_('Full name'), full, _('May be empty.')),
 			server.field(_('Email'), email, _('May be empty.'))
-		], _('Make user'), 'positive', () => server.userCreate(name.value.trim(), full.value.trim(),
-			email.value.trim()).then(() => this.refresh()));
+		], _('Make user'), 'positive', () => this.after(server.userCreate(name.value.trim(),
+			full.value.trim(), email.value.trim())));
 	},
 
 	rename(user) {
@@ -63,13 +46,12 @@ return view.extend({
 		server.dialog(_('Rename a user'), [
 			E('p', {}, [ _('An access policy that names the user by the old name no longer means this user.') ]),
 			server.field(_('Name'), name)
-		], _('Rename'), 'positive', () => server.userRename(user.id, name.value.trim())
-			.then(() => this.refresh()));
+		], _('Rename'), 'positive', () => this.after(server.userRename(user.id, name.value.trim())));
 	},
 
 	remove(user) {
 		server.ask(_('Delete a user'),
 			_('“%s” and the auth keys of this user disappear. A user who still has machines is not deleted.').format(user.name),
-			_('Delete'), () => server.userDelete(user.id).then(() => this.refresh()));
+			_('Delete'), () => this.after(server.userDelete(user.id)));
 	}
 });
