@@ -18,6 +18,13 @@ const DEFAULT_PROTOCOLS: [u8; 4] = [1, 6, 17, 58];
 /// TCP, which a question without a protocol is about.
 pub(super) const TCP: u8 = 6;
 
+/// UDP.
+pub(super) const UDP: u8 = 17;
+
+/// ICMP and ICMPv6. Clients let them through between any two addresses between which they let
+/// anything through (wgengine/filter filter.go, matchIPsOnly).
+pub(super) const PINGS: [u8; 2] = [1, 58];
+
 /// Why a connection may be or may not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Explanation {
@@ -185,6 +192,7 @@ impl Compiled {
         if self.mode == Mode::Open {
             return Explanation::NoPolicy;
         }
+        let ping = PINGS.contains(&protocol);
         let mut refusal = Explanation::NoSource;
         for rule in self.policy.rules.iter().filter(|rule| rule.caps.is_none()) {
             if !self.in_source(rule.source, from) {
@@ -199,7 +207,7 @@ impl Compiled {
             let protocols =
                 if rule.protocols.is_empty() { &DEFAULT_PROTOCOLS[..] } else { &rule.protocols };
             let port_fits = port.is_none_or(|port| ports.any(|ports| ports.contains(port)));
-            if port_fits && protocols.contains(&protocol) {
+            if ping || (port_fits && protocols.contains(&protocol)) {
                 return Explanation::Allowed(rule.origin);
             }
             refusal = Explanation::NoPort(rule.origin);

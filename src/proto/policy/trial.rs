@@ -6,7 +6,7 @@ use super::compiled::Compiled;
 use super::document::Place;
 use super::error::{Error, Fault};
 use super::ports;
-use super::probe::TCP;
+use super::probe::{PINGS, TCP, UDP};
 use super::rule;
 use super::ssh::SshAction;
 use super::walk::At;
@@ -18,7 +18,8 @@ const MAX_LISTED: usize = 20;
 #[derive(Debug)]
 pub(super) struct Trial {
     source: Named,
-    protocol: u8,
+    /// The protocols of which one must be let through.
+    protocols: Vec<u8>,
     /// The protocol as it is written, for errors.
     suffix: String,
     accept: Vec<(Named, u16)>,
@@ -82,29 +83,28 @@ impl Trial {
             return Err(at.fault("\"srcPostureAttrs\" is not supported: postures are not kept"));
         }
         let source = source(at, names)?;
-        let (protocol, suffix) = match at.member("proto")? {
-            None => (TCP, String::new()),
-            Some(proto) => {
-                let text = proto.text()?;
-                let number = ports::protocols(text).map_err(|m| proto.fault(m))?;
-                match number.first() {
-                    None => (TCP, String::new()),
-                    Some(number) if ports::WITH_PORTS.contains(number) => {
-                        (*number, format!(" ({text})"))
-                    }
-                    Some(_) => {
-                        return Err(proto.fault("test protocol must be tcp, udp, sctp, or empty"));
-                    }
-                }
+        let (mut protocols, mut suffix) = (Vec::new(), String::new());
+        if let Some(proto) = at.member("proto")? {
+            let text = proto.text()?;
+            protocols = ports::protocols(text).map_err(|m| proto.fault(m))?;
+            if protocols.iter().any(|p| !ports::WITH_PORTS.contains(p) && !PINGS.contains(p)) {
+                return Err(proto.fault("test protocol must be tcp, udp, sctp, icmp, or empty"));
             }
-        };
-        let mut accept = destinations(at, "accept", names)?;
-        accept.extend(destinations(at, "allow", names)?);
-        let deny = destinations(at, "deny", names)?;
+            if !text.is_empty() {
+                suffix = format!(" ({text})");
+            }
+        }
+        if protocols.is_empty() {
+            protocols = vec![TCP, UDP];
+        }
+        let ping = protocols.iter().any(|p| PINGS.contains(p));
+        let mut accept = destinations(at, "accept", names, ping)?;
+        accept.extend(destinations(at, "allow", names, ping)?);
+        let deny = destinations(at, "deny", names, ping)?;
         if accept.is_empty() && deny.is_empty() {
             return Err(at.fault("test entry must have at least one of \"accept\" or \"deny\""));
         }
-        Ok(Self { source, protocol, suffix, accept, deny })
+        Ok(Self { source, protocols, suffix, accept, deny })
     }
 
     pub(super) fn spots(&mut self) -> impl Iterator<Item = &mut Spot> {
@@ -118,10 +118,19 @@ fn source(at: &At<'_>, names: &Names) -> Result<Named, Fault> {
         return Err(at.fault("test src must be specified"));
     };
     let text = source.text()?;
+    if text == "*" {
+        return Err(source.fault("test src must be somebody, not \"*\""));
+    }
     Named::read(&source, text, text, names, Position::Source)
 }
 
-fn destinations(at: &At<'_>, member: &str, names: &Names) -> Result<Vec<(Named, u16)>, Fault> {
+/// What pings go to is written with port 0.
+fn destinations(
+    at: &At<'_>,
+    member: &str,
+    names: &Names,
+    ping: bool,
+) -> Result<Vec<(Named, u16)>, Fault> {
     let mut out = Vec::new();
     let Some(list) = at.member(member)? else { return Ok(out) };
     for at in list.items()? {
@@ -130,17 +139,25 @@ fn destinations(at: &At<'_>, member: &str, names: &Names) -> Result<Vec<(Named, 
         if host.contains('/') {
             return Err(at.fault("test destination must be a single host, not a CIDR range"));
         }
-        let port = match ports::ports(port).map_err(|m| at.fault(m))?.as_slice() {
-            [ports] if ports.first == ports.last => ports.first,
-            _ => return Err(at.fault("test destination port must be a single port")),
+        let port = if ping {
+            if port != "0" {
+                return Err(at.fault("ICMP has no ports: test destination port must be 0"));
+            }
+            0
+        } else {
+            match ports::ports(port).map_err(|m| at.fault(m))?.as_slice() {
+                [ports] if ports.first == ports.last => ports.first,
+                _ => return Err(at.fault("test destination port must be a single port")),
+            }
         };
         let named = Named::read(&at, host, text, names, Position::Destination)?;
         match &named.alias {
             Alias::Prefix(prefix) if !prefix.is_single() => {
                 return Err(at.fault("test destination must be a single host, not a CIDR range"));
             }
-            Alias::Internet => {
-                return Err(at.fault("test destination must be a host, not autogroup:internet"));
+            Alias::Internet | Alias::All => {
+                let message = format!("test destination must be a host, not {host}");
+                return Err(at.fault(message));
             }
             _ => out.push((named, port)),
         }
@@ -270,7 +287,9 @@ impl Compiled {
                 return Err("no node for dst".to_owned());
             }
             for to in &targets {
-                let allowed = self.decide(from, to, Some(port), trial.protocol).is_allowed();
+                let passes =
+                    |protocol: &u8| self.decide(from, to, Some(port), *protocol).is_allowed();
+                let allowed = trial.protocols.iter().any(passes);
                 if allowed != wanted {
                     return Ok(allowed);
                 }

@@ -26,6 +26,8 @@ fn explanations() {
         ("group:dev", "web", Some(22), "tcp", "allowed by acls[0] (line 6)"),
         ("ann@", "tag:a", Some(53), "udp", "allowed by acls[1] (line 7)"),
         ("ann@", "tag:a", None, "", "allowed by acls[0] (line 6)"),
+        ("bob@", "tag:a", None, "icmp", "allowed by acls[0] (line 6)"),
+        ("tag:a", "10.1.2.3", None, "icmp", "allowed by grants[0] (line 12)"),
         ("100.64.0.1", "10.1.2.3", Some(80), "", "allowed by acls[2] (line 9)"),
         ("ann@", "autogroup:self", Some(1), "", "allowed by acls[2] (line 9)"),
         ("tag:a", "10.1.2.3", Some(443), "", "allowed by grants[0] (line 12)"),
@@ -50,7 +52,8 @@ fn policy_tests() {
             r#"{{
                 "tagOwners": {{"tag:a": [], "tag:b": []}},
                 "hosts": {{"net": "10.0.0.0/8"}},
-                "acls": [{{"action": "accept", "proto": "tcp", "src": ["ann@"], "dst": ["tag:a:22"]}}],
+                "acls": [{{"action": "accept", "proto": "tcp", "src": ["ann@"], "dst": ["tag:a:22"]}},
+                         {{"action": "accept", "proto": "udp", "src": ["ann@"], "dst": ["tag:b:53"]}}],
                 "tests": [{tests}],
             }}"#
         )
@@ -58,11 +61,19 @@ fn policy_tests() {
     let nodes = [node(1, "ann"), node(2, "bob"), node(4, "tag:a")];
     for (tests, failure) in [
         (r#"{"src": "ann@", "accept": ["tag:a:22"], "deny": ["tag:a:23"]}"#, ""),
+        // ICMP passes wherever anything does, and has no ports.
+        (r#"{"src": "ann@", "proto": "icmp", "accept": ["tag:a:0"]}"#, ""),
+        (r#"{"src": "bob@", "proto": "icmp", "deny": ["tag:a:0"]}"#, ""),
+        (r#"{"src": "ann@", "proto": "58", "deny": ["tag:a:0"]}"#, "(58): expected DENIED, got"),
+        // Without a protocol it is about TCP and UDP.
+        (r#"{"src": "ann@", "accept": ["tag:b:53"], "deny": ["tag:b:22"]}"#, ""),
+        (r#"{"src": "ann@", "proto": "tcp", "deny": ["tag:b:53"]}"#, ""),
+        (r#"{"src": "ann@", "deny": ["tag:b:53"]}"#, "tag:b:53: expected DENIED, got ALLOWED"),
         // Nobody has the tag yet, and this user no node.
         (r#"{"src": "cat@example.com", "deny": ["tag:b:22"]}"#, ""),
         (
             r#"{"src": "bob@", "accept": ["tag:a:22"]}"#,
-            "line 5: bob@ -> tag:a:22: expected ALLOWED, got DENIED",
+            "line 6: bob@ -> tag:a:22: expected ALLOWED, got DENIED",
         ),
         (
             r#"{"src": "ann@", "proto": "udp", "accept": ["tag:a:22"]}"#,
@@ -79,7 +90,7 @@ fn policy_tests() {
             Ok(()) => assert_eq!(failure, ""),
             Err(error) => {
                 assert!(!failure.is_empty() && error.message.contains(failure), "{error}");
-                assert_eq!(error.line, 5);
+                assert_eq!(error.line, 6);
             }
         }
     }
@@ -92,7 +103,12 @@ fn policy_tests() {
         (r#"{"src": "ann@", "accept": ["net:1"]}"#, "not a CIDR range"),
         (r#"{"src": "ann@", "accept": ["10.0.0.1/32:1"]}"#, "not a CIDR range"),
         (r#"{"src": "ann@", "accept": ["autogroup:internet:1"]}"#, "not autogroup:internet"),
-        (r#"{"src": "ann@", "proto": "icmp", "accept": ["tag:a:1"]}"#, "must be tcp, udp, sctp"),
+        (r#"{"src": "ann@", "accept": ["*:1"]}"#, "not *"),
+        (r#"{"src": "*", "accept": ["tag:a:1"]}"#, "not \"*\""),
+        (r#"{"src": "ann@", "proto": "gre", "accept": ["tag:a:1"]}"#, "must be tcp, udp, sctp"),
+        (r#"{"src": "ann@", "proto": "icmp", "accept": ["tag:a:1"]}"#, "port must be 0"),
+        (r#"{"src": "ann@", "proto": "icmp", "accept": ["tag:a:*"]}"#, "port must be 0"),
+        (r#"{"src": "ann@", "accept": ["tag:a:0"]}"#, "first port must be >0"),
     ] {
         let error = Policy::parse(&policy(tests)).unwrap_err();
         assert!(error.message.contains(message), "{tests}: {error}");
