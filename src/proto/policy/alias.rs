@@ -1,5 +1,6 @@
 //! Aliases: what a policy calls nodes, people and addresses.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use crate::wire::prefix::Prefix;
@@ -75,6 +76,9 @@ pub(super) struct Names {
     pub(super) groups: Vec<Group>,
     pub(super) hosts: Vec<(String, Prefix)>,
     pub(super) tags: Vec<String>,
+    /// How long the name is that stood for all users: the service refuses the old and the new name
+    /// in one document.
+    pub(super) members: Cell<usize>,
 }
 
 /// A group of users.
@@ -92,6 +96,14 @@ impl Names {
         text: &str,
         position: Position,
     ) -> Result<Alias, Fault> {
+        if matches!(text, "autogroup:member" | "autogroup:members") {
+            let before = self.members.replace(text.len());
+            if before != 0 && before != text.len() {
+                return Err(at.fault(
+                    "autogroup:members is the old name of autogroup:member: use only one of them",
+                ));
+            }
+        }
         self.plain_alias(text, position).map_err(|message| at.fault(message))
     }
 
@@ -206,7 +218,6 @@ fn allowed(alias: Alias, text: &str, position: Position) -> Result<Alias, String
         (Position::Destination, Alias::Danger) => {
             Some("cannot use autogroup:danger-all as a dst".to_owned())
         }
-        (Position::Owner, Alias::Tagged) => Some(format!("invalid owner: \"{text}\"")),
         (Position::Owner, alias) if alias.is_identity() => None,
         (Position::Owner, _) => {
             Some(format!("invalid owner format \"{text}\": a user, group: or tag: is expected"))
@@ -245,6 +256,7 @@ mod tests {
             groups: vec![Group { name: "group:a".into(), members: vec![] }],
             hosts: vec![("web".into(), prefix("10.0.0.1").unwrap())],
             tags: vec!["tag:x".into()],
+            ..Names::default()
         }
     }
 
@@ -259,6 +271,7 @@ mod tests {
             ("autogroup:member", Position::Source, Alias::Member),
             ("autogroup:self", Position::Destination, Alias::Own),
             ("autogroup:auditor", Position::Destination, Alias::Role(Role::Auditor)),
+            ("autogroup:tagged", Position::Owner, Alias::Tagged),
             ("autogroup:it-admin", Position::Owner, Alias::Role(Role::ItAdmin)),
             ("autogroup:danger-all", Position::Source, Alias::Danger),
             ("user:*@a.b", Position::Source, Alias::Domain("a.b".into())),

@@ -85,11 +85,6 @@ impl Reader<'_> {
     /// Reads a member of `acls`.
     pub(super) fn acl(&mut self, at: &At<'_>, index: usize) -> Result<(), Fault> {
         at.only(&["action", "proto", "src", "dst", "users", "ports", "srcPosture"])?;
-        for old in ["users", "ports"] {
-            if let Some(at) = at.member(old)? {
-                return Err(at.fault(format!("\"{old}\" is not supported; use src and dst")));
-            }
-        }
         no_posture(at)?;
         let origin = Origin::new("acls", index, at);
         accept(at)?;
@@ -97,10 +92,10 @@ impl Reader<'_> {
             Some(proto) => ports::protocols(proto.text()?).map_err(|m| proto.fault(m))?,
             None => Vec::new(),
         };
-        let (source, aliases) = self.sources(at)?;
+        let (source, aliases) = self.sources(renamed(at, "src", "users")?)?;
         let mut targets = Vec::new();
         let mut own = None;
-        if let Some(list) = at.member("dst")? {
+        if let Some(list) = renamed(at, "dst", "ports")? {
             for at in list.items()? {
                 let text = at.text()?;
                 let (host, port) = split(text).map_err(|m| at.fault(m))?;
@@ -131,7 +126,7 @@ impl Reader<'_> {
         at.only(&["src", "dst", "ip", "app", "via", "srcPosture"])?;
         no_posture(at)?;
         let origin = Origin::new("grants", index, at);
-        let (source, aliases) = self.sources(at)?;
+        let (source, aliases) = self.sources(at.member("src")?)?;
         let accesses = accesses(at)?;
         let app = at.member("app")?;
         let app = app.as_ref().map(App::read).transpose()?.unwrap_or_default();
@@ -241,10 +236,10 @@ impl Reader<'_> {
         Ok(via)
     }
 
-    fn sources(&mut self, at: &At<'_>) -> Result<(usize, Vec<Alias>), Fault> {
+    fn sources(&mut self, list: Option<At<'_>>) -> Result<(usize, Vec<Alias>), Fault> {
         let mut aliases = Vec::new();
         let mut places = Vec::new();
-        if let Some(list) = at.member("src")? {
+        if let Some(list) = list {
             for at in list.items()? {
                 let alias = self.names.alias(&at, at.text()?, Position::Source)?;
                 places.push(self.table.alias(alias.clone(), at.offset()));
@@ -339,6 +334,16 @@ fn accept(at: &At<'_>) -> Result<(), Fault> {
             Err(action.fault(message))
         }
         None => Err(at.fault("invalid ACL action: action must be \"accept\"")),
+    }
+}
+
+/// A member by the name it has now, or the one that it had in the first policies.
+fn renamed<'a>(at: &'a At<'_>, name: &str, old: &str) -> Result<Option<At<'a>>, Fault> {
+    match (at.member(name)?, at.member(old)?) {
+        (Some(_), Some(at)) => {
+            Err(at.fault(format!("\"{old}\" is the old name of \"{name}\": one of them is enough")))
+        }
+        (new, old) => Ok(new.or(old)),
     }
 }
 

@@ -24,7 +24,11 @@ impl Compiled {
     pub fn may_retag(&self, tags: &[String], tag: &str) -> bool {
         let has = |name: &String| tags.contains(name);
         tags.iter().any(|own| own == tag)
-            || self.owned(tag, &mut Vec::new(), &|alias| matches!(alias, Alias::Tag(t) if has(t)))
+            || self.owned(tag, &mut Vec::new(), &|alias| match alias {
+                Alias::Tag(owner) => has(owner),
+                Alias::Tagged => !tags.is_empty(),
+                _ => false,
+            })
     }
 
     /// Whether a route of the node needs nobody's approval: the policy's `autoApprovers` list it
@@ -53,6 +57,7 @@ impl Compiled {
     fn is_of(&self, subject: &Subject<'_>, alias: &Alias) -> bool {
         match alias {
             Alias::Tag(tag) => subject.tags.contains(tag),
+            Alias::Tagged => !subject.tags.is_empty(),
             _ => subject.tags.is_empty() && subject.user.is_some_and(|u| self.has_user(alias, u)),
         }
     }

@@ -95,6 +95,10 @@ fn destinations() {
             if expect.is_empty() { String::new() } else { format!("100.64.0.1 > {expect}") };
         assert_eq!(filter(&compiled, 4), expect, "{dst}");
     }
+    // The names that the members of a rule had at first.
+    let old = acl("\"ann@\"", "\"web:1\"").replace("\"src\"", "\"users\"");
+    let compiled = compile(&old.replace("\"dst\"", "\"ports\""), &nodes);
+    assert_eq!(filter(&compiled, 4), "100.64.0.1 > 100.64.0.4:1-1");
     // IPv6 literals.
     for dst in [r#""[fd7a:115c:a1e0::4]:22""#, r#""fd7a:115c:a1e0::/64:22""#] {
         let compiled = compile(&acl("\"ann@\"", dst), &nodes);

@@ -58,6 +58,20 @@ fn errors_name_the_place() {
             "grants[0].dst[0]",
             "to allow all IP addresses",
         ),
+        (
+            r#"{"acls": [{"action": "accept", "src": ["*"], "users": ["*"], "dst": []}]}"#,
+            1,
+            55,
+            "acls[0].users",
+            "old name of \"src\"",
+        ),
+        (
+            r#"{"grants": [{"src": ["autogroup:members"], "dst": ["autogroup:member"], "ip": ["*"]}]}"#,
+            1,
+            52,
+            "grants[0].dst[0]",
+            "use only one of them",
+        ),
     ] {
         let error = Policy::parse(text).unwrap_err();
         assert_eq!((error.line, error.column), (line, column), "{text}: {error}");

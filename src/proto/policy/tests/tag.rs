@@ -12,6 +12,7 @@ fn tags() {
             "tag:c": ["tag:d"],
             "tag:d": ["tag:c", "autogroup:member"],
             "tag:e": [],
+            "tag:f": ["autogroup:tagged"],
         },
     }"#;
     let mut compiled = compile(text, &[]);
@@ -24,6 +25,7 @@ fn tags() {
         ("tag:b", true, true, false),
         ("tag:c", true, true, true),
         ("tag:e", false, false, false),
+        ("tag:f", false, false, false),
         ("tag:x", false, false, false),
     ] {
         let may = [1, 2, 3].map(|user| compiled.may_tag(user, tag));
@@ -33,6 +35,7 @@ fn tags() {
     let own = ["tag:a".to_owned()];
     assert!(compiled.may_retag(&own, "tag:a") && compiled.may_retag(&own, "tag:b"));
     assert!(!compiled.may_retag(&own, "tag:e"));
+    assert!(compiled.may_retag(&own, "tag:f") && !compiled.may_retag(&[], "tag:f"));
 }
 
 #[test]
@@ -41,7 +44,7 @@ fn approvers() {
         "tagOwners": {"tag:a": []},
         "autoApprovers": {
             "routes": {"10.0.0.0/8": ["tag:a", "ann@"], "0.0.0.0/0": ["bob@"]},
-            "exitNode": ["tag:a"],
+            "exitNode": ["autogroup:tagged"],
             "services": {"svc:web": ["tag:a"]},
         },
     }"#;
