@@ -86,6 +86,12 @@ impl Tailnet {
         if shared != self.shared {
             self.shared = shared;
             self.shared_unsaved = true;
+            // Who is not asked any more cannot answer either: it begins anew when it shares again.
+            let sharing = self.sharing();
+            for member in self.nodes.values_mut().filter(|m| !sharing.contains(&m.node.id)) {
+                member.live.asked = None;
+                member.live.silent = false;
+            }
         }
     }
 

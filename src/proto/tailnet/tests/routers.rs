@@ -61,6 +61,30 @@ fn a_router_that_does_not_answer_is_replaced() {
 }
 
 #[test]
+fn silence_is_forgotten_with_the_last_shared_route() {
+    let (mut w, one, two, net) = two_routers(Rules::default());
+    w.pass(10);
+    w.tailnet.tick(w.now);
+    let asked = probes(&w.commit());
+    w.tailnet.answer_probe(two, asked[1].1);
+    w.pass(5);
+    w.tailnet.tick(w.now);
+    assert_eq!(w.tailnet.primary(&net), Some(two), "the first is silent");
+    w.tailnet.approve_routes(two, &[]).unwrap();
+    w.tailnet.approve_routes(two, &[net]).unwrap();
+    assert_eq!(w.tailnet.primary(&net), Some(one), "nobody asked it since");
+    // A question that was open when they ceased to share is void.
+    w.pass(5);
+    w.tailnet.tick(w.now);
+    assert_eq!(probes(&w.commit()).len(), 2);
+    w.tailnet.approve_routes(two, &[]).unwrap();
+    w.tailnet.approve_routes(two, &[net]).unwrap();
+    w.pass(5);
+    w.tailnet.tick(w.now);
+    assert!(!w.tailnet.node(one).unwrap().live.silent);
+}
+
+#[test]
 fn only_routers_that_share_are_asked() {
     let (mut w, one, _, net) = two_routers(Rules::default());
     w.tailnet.approve_routes(one, &[]).unwrap();
