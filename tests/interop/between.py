@@ -1,13 +1,18 @@
-"""What nodes do with one another because the server lets them: files, who is who, addresses."""
+"""What nodes do with one another because the server lets them: files, who is who, served ports, relays among them."""
 
 import json
+import re
 
 from check import expect, wait
-from lab import client_name, together
+from lab import client_name, meet, ring, together, web
+from policy import put
+
+ALL = {"src": ["*"], "dst": ["*"], "ip": ["*"]}
+RELAY_PORT = 40000
 
 
 def run(report, lab):
-    server = lab.server()
+    server = lab.server(config={"policy": {"mode": "database"}})
     server.start()
     user = server.user("fred")
     key = server.key(user, "--reusable")
@@ -16,15 +21,20 @@ def run(report, lab):
     stranger = lab.client("stranger", 21, server)
     report.need("a client of each release joins, and one of another user", together,
                 *((one.up, key) for one in clients), (stranger.up, server.key(server.user("gina"))))
-    ring = list(zip(clients, clients[1:] + clients[:1]))
-    for one, other in ring:
-        one.sees(other.name)
-    for one, other in ring:
+    pairs = ring(clients)
+    meet(clients)
+    for one, other in pairs:
         report.check(f"Taildrop: {one.name} sends {other.name} a file", send, one, other)
     report.check("Taildrop: not to another user's machine", not_to_strangers, clients[-1], stranger)
-    for one, other in ring:
+    for one, other in pairs:
         report.check(f"whois and ip: {one.name} asks for {other.name}", who, one, other)
     report.check("whois: another user's machine", whois, clients[0], stranger, "gina")
+    for one, other in pairs:
+        report.check(f"serve: {one.name} opens a port and a page that {other.name} serves", served, one, other)
+    # Releases before 1.86 know nothing of it.
+    report.check("a granted peer relay carries two releases that cannot reach each other", by_peer, lab, server, *clients[-2:],
+                 stranger)
+    report.check("app connectors of each release offer what the policy names", connectors, lab, server, clients)
 
 
 def send(one, other):
@@ -58,3 +68,45 @@ def whois(one, other, login):
         said = json.loads(one.cli("whois", "--json", address))
         expect(said["UserProfile"]["LoginName"] == login, said["UserProfile"])
         expect(said["Node"]["Name"] == f"{other.name}.{one.domain()}.", said["Node"]["Name"])
+
+
+def served(one, other):
+    other.cli("serve", "--bg", "--tcp=9001", "tcp://localhost:8000")
+    other.cli("serve", "--bg", "--http=9002", "localhost:8000")
+    with web(other.host):
+        for port in (9001, 9002):
+            page = f"http://{other.name}.{one.domain()}:{port}/"
+            size = one.host.run("curl", "-sS", "--fail", "-m", "20", "-o", "/dev/null", "-w", "%{size_download}", page)
+            expect(size == "131072", f"{size} bytes arrived from {page}")
+    other.cli("serve", "reset")
+
+
+def by_peer(lab, server, one, other, relay):
+    put(lab, server, {"grants": [ALL, {"src": ["fred@"], "dst": ["gina@"], "app": {"tailscale.com/cap/relay": []}}]})
+    relay.cli("set", f"--relay-server-port={RELAY_PORT}")
+    for client in (one, other):
+        client.host.isolate()
+
+    def relayed():
+        said = one.cli("ping", "--until-direct=false", "-c", "1", "--timeout=5s", other.name)
+        return f"via peer-relay({relay.host.address}:{RELAY_PORT}:" in said
+
+    wait(f"{one.name} to reach {other.name} by {relay.name}", 60, relayed)
+    with web(other.host):
+        expect(one.host.get(other.addresses()[0], 8000, "/", timeout=20)[0] == 200, "no page")
+    said = relay.cli("debug", "peer-relay-sessions")
+    sent = [int(count) for count in re.findall(r"Bytes: (\d+)", said)]
+    expect(sum(sent) > 131072, said)
+    for client in (one, other):
+        client.host.isolate(False)
+
+
+def connectors(lab, server, clients):
+    """What a connector of an app offers are the routes that the policy names, so it has read the attribute."""
+    apps = [{"name": "app", "connectors": ["*"], "domains": ["app.test"], "routes": ["192.0.2.0/24"]}]
+    put(lab, server, {"grants": [ALL], "nodeAttrs": [{"target": ["fred@"], "app": {"tailscale.com/app-connectors": apps}}]})
+    for client in clients:
+        client.cli("set", "--advertise-connector")
+    for client in clients:
+        wait(f"{client.name} to offer the route", 20,
+             lambda client=client: "192.0.2.0/24" in server.node(client.name).get("available_routes", []))

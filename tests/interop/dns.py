@@ -1,31 +1,43 @@
 """What the resolver inside every client answers: names of nodes, split domains, other nameservers, extra records."""
 
 import contextlib
+import http.server
 import ipaddress
 import json
 import os
 import socket
+import ssl
 import struct
 import threading
 
-from check import expect, wait
-from lab import client_name, together
+from check import Failure, expect, wait
+from lab import authority, client_name, listening, ring, together
+from policy import put
 
 RESOLVER = "100.100.100.100"
 BASE = "dns.test"
 # Nameservers: one for a domain, one for everything else. Each answers any question with its own number at the end.
-SPLIT, GLOBAL = 40, 41
+SPLIT, GLOBAL, NEXTDNS = 40, 41, 42
+# Where clients find NextDNS, whatever a resolver says (`publicdns`), and a configured profile.
+ANYCAST = "45.90.28.0"
+PROFILE = "https://dns.nextdns.io/abc123"
+
+ACLS = [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]
 
 
 def run(report, lab):
     records = lab.folder / "records.json"
     write(records, ("nas.extra.test", "A", "192.0.2.7"), ("nas.extra.test", "AAAA", "2001:db8::7"))
     hosts = {number: lab.net.host(f"names-{number}", number) for number in (SPLIT, GLOBAL)}
+    ca, certificate, key_file = authority(lab.folder / "tls", "dns.nextdns.io")
     server = lab.server(
         config={
+            "policy": {"mode": "database"},
             "dns": {
                 "magic_dns": True, "base_domain": BASE, "override_local_dns": True,
-                "nameservers": {"global": [hosts[GLOBAL].address], "split": {"corp.test": [hosts[SPLIT].address]}},
+                "nameservers": {"global": [hosts[GLOBAL].address], "split": {
+                    "corp.test": [hosts[SPLIT].address], "next.test": [PROFILE],
+                }},
                 "search_domains": ["corp.test"],
                 "extra_records_path": str(records),
             },
@@ -33,14 +45,22 @@ def run(report, lab):
     )
     server.start()
     key = server.key(server.user("dora"), "--reusable")
-    clients = [lab.client(client_name(version), number, server, version)
+    clients = [lab.client(client_name(version), number, server, version, {"SSL_CERT_FILE": str(ca)})
                for number, version in enumerate(lab.versions(), 11)]
     with answering(hosts[SPLIT], SPLIT), answering(hosts[GLOBAL], GLOBAL):
         report.need("a client of each release joins", together, *((one.up, key) for one in clients))
-        for client, peer in zip(clients, clients[1:] + clients[:1]):
+        for client, peer in ring(clients):
             report.check(f"names of nodes, split domain, global nameserver: {client.name}", resolve, client, peer)
         for client in clients:
             report.check(f"extra records, A and AAAA: {client.name}", extra, client)
+        with nextdns(lab, clients, certificate, key_file):
+            for what, attributes, path in (
+                ("profile of the settings and device", [], "/abc123?{device}"),
+                ("profile by attribute", ["nextdns:fed987"], "/fed987?{device}"),
+                ("profile by attribute, no device", ["nextdns:fed987", "nextdns:no-device-info"], "/fed987"),
+            ):
+                report.check(f"NextDNS is asked over https by each release: {what}", personal, lab, server, clients, attributes,
+                             path)
         report.check("the file of records changes: clients hear it", changed, records, clients)
         report.check("a file that is none changes nothing", spoilt, records, server, clients)
         report.check("a node is renamed: the new name resolves, the old does not", renamed, server, clients)
@@ -74,6 +94,54 @@ def answering(host, number):
         yield
     finally:
         listener.close()
+
+
+class NextDns(http.server.BaseHTTPRequestHandler):
+    """DNS over https (RFC 8484). It keeps under whose address which path was asked for last."""
+
+    protocol_version = "HTTP/1.1"
+    asked = {}
+
+    def do_POST(self):
+        self.asked[self.client_address[0].removeprefix("::ffff:")] = self.path
+        body = answer(self.rfile.read(int(self.headers["Content-Length"])), NEXTDNS)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/dns-message")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+def nextdns(lab, clients, certificate, key):
+    host = lab.net.host("nextdns", NEXTDNS)
+    host.ip("addr", "add", f"{ANYCAST}/32", "dev", "eth0")
+    for client in clients:
+        client.host.ip("route", "add", ANYCAST, "via", host.address)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    return listening(host, 443, NextDns, tls)
+
+
+def personal(lab, server, clients, attributes, path):
+    put(lab, server, {"acls": ACLS, "nodeAttrs": [{"target": ["dora@"], "attr": attributes}] if attributes else []})
+
+    def asks(client):
+        device = f"device_ip={client.addresses()[0]}&device_model=linux&device_name={client.name}"
+        expected = path.format(device=device)
+
+        def told():
+            expect(ask(client, "www.next.test", "A") == [f"192.0.2.{NEXTDNS}"], "no answer")
+            return NextDns.asked.get(client.host.address) == expected
+
+        try:
+            wait(f"{client.name} to ask for {expected}", 20, told)
+        except Failure as failure:
+            raise Failure(f"{failure}: {NextDns.asked}") from None
+
+    together(*((asks, one) for one in clients))
 
 
 def answer(query, number):

@@ -5,7 +5,7 @@ import json
 import re
 
 from check import Failure, expect, wait
-from lab import client_name, web
+from lab import ring, web
 from net import run as run_command
 
 # The address of the resolver inside every client.
@@ -20,31 +20,24 @@ def run(report, lab):
     user = report.need("users create", server.user, "alice")
     key = report.need("preauthkeys create", server.key, user, "--reusable")
 
-    clients = []
-    for number, version in enumerate(lab.versions(), 11):
-        client = lab.client(client_name(version), number, server, version)
-        client.host.isolate()
-        report.need(f"join by key: {version}", client.up, key)
-        clients.append(client)
-    ring = list(zip(clients, clients[1:] + clients[:1]))
-
-    report.need("everybody sees everybody, online", meet, clients)
+    clients = lab.apart(report, "join by key", server, key)
+    pairs = ring(clients)
     report.check("nodes list: names, addresses, online", listed, server, clients)
-    for one, other in ring:
+    for one, other in pairs:
         report.check(
             f"ping through the relay, pinned certificate, bare address: {one.name} to {other.name}",
             one.ping, other.name, False,
         )
-    for one, other in ring:
+    for one, other in pairs:
         report.check(f"TCP through the relay, by name: {one.name} from {other.name}", fetch, one, other)
-    for one, other in ring:
+    for one, other in pairs:
         report.check(f"MagicDNS: {one.name} asks for {other.name}", resolve, one, other)
     report.check("MagicDNS: a name that is not there does not exist", absent, clients[-1])
     report.check("the relay refuses strangers", strangers, lab, clients[-1])
 
     for client in clients:
         client.host.isolate(False)
-    for one, other in ring:
+    for one, other in pairs:
         report.check(f"ping directly: {one.name} to {other.name}", one.ping, other.name, True)
     report.check(f"TCP directly: {clients[0].name} from {clients[-1].name}", fetch, clients[0], clients[-1])
 
@@ -68,13 +61,6 @@ def linked(server):
     link = server.folder / "headscale"
     link.symlink_to(server.binary)
     expect("version" in run_command(str(link), "version", "-o", "json", env=server.env), "no version")
-
-
-def meet(clients):
-    for one in clients:
-        for other in clients:
-            if one is not other:
-                one.sees(other.name)
 
 
 def listed(server, clients):

@@ -37,14 +37,8 @@ def run(report, lab):
     report.need("serve with a certificate, from a configuration file", server.start)
     key = report.need("users and preauthkeys over the socket", lambda: server.key(server.user("bob"), "--reusable"))
 
-    clients = []
-    for number, version in ((11, OLD), (12, NEW)):
-        client = lab.client("tls-" + version.replace(".", "-"), number, server, version, trust, names)
-        client.host.isolate()
-        report.need(f"join over https: {version}", client.up, key)
-        clients.append(client)
+    clients = lab.apart(report, "join over https", server, key, (OLD, NEW), trust, names)
     one, other = clients
-    report.need("both see each other", lambda: (one.sees(other.name), other.sees(one.name)))
     report.check(f"ping through the relay, signed certificate: {OLD} to {NEW}", one.ping, other.name, False)
     report.check(f"ping through the relay, signed certificate: {NEW} to {OLD}", other.ping, one.name, False)
     for client in clients:

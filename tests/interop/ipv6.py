@@ -3,6 +3,7 @@
 import json
 
 from check import expect
+from lab import ring
 
 
 def run(report, lab):
@@ -10,19 +11,13 @@ def run(report, lab):
     server = lab.server()
     report.need("serve on an IPv6 address", server.start)
     key = server.key(server.user("sixten"), "--reusable")
-    clients = []
-    for number, version in enumerate(lab.versions(), 11):
-        client = lab.client("six-" + version.replace(".", "-"), number, server, version)
-        client.host.isolate()
-        report.need(f"join: {version}", client.up, key)
-        clients.append(client)
-    ring = list(zip(clients, clients[1:] + clients[:1]))
-    for one, other in ring:
-        one.sees(other.name)
+    clients = lab.apart(report, "join", server, key)
+    pairs = ring(clients)
+    for one, other in pairs:
         report.check(f"ping through the relay, pinned certificate: {one.name} to {other.name}", one.ping, other.name, False)
     for client in clients:
         client.host.isolate(False)
-    for one, other in ring:
+    for one, other in pairs:
         report.check(f"ping directly: {one.name} to {other.name}", one.ping, other.name, True)
     for client in clients:
         report.check(f"STUN: {client.name} learns its address", stun, client)

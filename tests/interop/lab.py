@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import http.server
+import itertools
 import socket
 import socketserver
 import threading
@@ -50,6 +51,17 @@ class Lab:
         client.start()
         return client
 
+    def apart(self, report, how, server, key, versions=None, env=None, names=None):
+        """Joins a client of each release, one after the other, that reach only the server and see one another."""
+        clients = []
+        for number, version in enumerate(versions or self.versions(), 11):
+            client = self.client(client_name(version), number, server, version, env, names)
+            client.host.isolate()
+            report.need(f"{how}: {version}", client.up, key)
+            clients.append(client)
+        report.need("everybody sees everybody, online", meet, clients)
+        return clients
+
     def versions(self):
         """The releases of the official client, oldest first."""
         numbers = (name for name in self.binaries if name[0].isdigit())
@@ -68,6 +80,16 @@ class Lab:
 def client_name(version):
     """What the client of a release is called."""
     return "client-" + version.replace(".", "-")
+
+
+def ring(these):
+    """Each with the next, and the last with the first."""
+    return list(zip(these, these[1:] + these[:1]))
+
+
+def meet(clients):
+    for one, other in itertools.permutations(clients, 2):
+        one.sees(other.name)
 
 
 def together(*jobs):
@@ -119,9 +141,13 @@ def echo(host, port):
 
 
 @contextlib.contextmanager
-def listening(host, port, handler):
+def listening(host, port, handler, tls=None):
+    """A server on every address of `host`; `tls` is an `ssl.SSLContext`."""
     with host.inside():
         server = Listener(("::", port), handler)
+    if tls:
+        # The handshake waits for the thread of its connection.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield

@@ -2,25 +2,35 @@
 
 import datetime
 import json
+import random
 import signal
 import time
 
 from check import Failure, expect, wait
+from dns import write
+from hostile import resident
 from lab import client_name, together
 from net import spawn
 from trouble import never_offline
 
 # How long ephemeral nodes are kept; a server accepts no less.
 EPHEMERAL = 66
-# How long a client reads nothing: longer than a busy server is ever quiet, shorter than TCP waits for it.
-PAUSE = 25
+# How long a client with full buffers is kept for certain, and when it is given up and shown as offline at the latest:
+# TCP waits 30 s, and ten more are allowed for another connection.
+PAUSE = 22
+GIVEN_UP = 50
+# What the server's memory may grow by while they are told more, in KiB; that is several megabytes for each.
+GROWTH = 1024
 
 
 def run(report, lab):
+    records = lab.folder / "records.json"
+    write(records)
     server = lab.server(
         config={
             "policy": {"mode": "database"},
-            "dns": {"magic_dns": True, "base_domain": "life.test", "override_local_dns": False},
+            "dns": {"magic_dns": True, "base_domain": "life.test", "override_local_dns": False,
+                    "extra_records_path": str(records)},
             "node": {"approval": True, "ephemeral": {"inactivity_timeout": f"{EPHEMERAL}s"}},
         },
     )
@@ -45,8 +55,8 @@ def run(report, lab):
 
     report.check("a user is renamed: every release shows the new name", user_renamed, server, watcher, clients)
     report.check("a node is renamed: every release shows the new name", node_renamed, server, watcher, clients)
-    report.check(f"a client that reads nothing for {PAUSE} s misses nothing and is never offline", slow_reader, server,
-                 watcher, clients[0])
+    report.check(f"clients whose buffers are full: one is kept for {PAUSE} s, one given up; both come to know all", stopped, lab,
+                 server, watcher, *clients[::2])
     report.check("expired: each client asks for a login; logging in again keeps node and approval", together,
                  *((expired, server, one, key, watcher) for one in clients))
     report.check("logged out: peers see it at once", together, *((logged_out, one, watcher) for one in clients))
@@ -107,24 +117,92 @@ def node_renamed(server, watcher, clients):
         wait(f"{client.name} to show watcher", 10, lambda client=client: "watcher" in client.peers())
 
 
-def slow_reader(server, watcher, client):
-    """The server has many news for a client that is stopped; it keeps them as marks and tells the last state."""
-    node = str(server.node("watcher")["id"])
-    with never_offline(watcher, client.name):
-        client.process.send_signal(signal.SIGSTOP)
-        try:
-            end = time.monotonic() + PAUSE
-            count = 0
-            while time.monotonic() < end:
-                count += 1
-                server.cli("nodes", "rename", "-i", node, f"name-{count}")
-                time.sleep(0.2)
-            expect(server.online(client.name), "it is listed as offline")
-        finally:
-            client.process.send_signal(signal.SIGCONT)
-        wait("it to hear the last name", 20, lambda: f"name-{count}" in client.peers())
-    server.cli("nodes", "rename", "-i", node, "watcher")
-    client.sees("watcher")
+def stopped(lab, server, watcher, short, long):
+    """Two clients stop reading until their connections hold no more. The server keeps marks of what they miss, not bytes:
+    the one that reads again after PAUSE goes on with its connection, the other's is given up."""
+    stopped_ones = (short, long)
+    ports = control_ports(server, short)
+    news = News(lab, server)
+    try:
+        with never_offline(watcher, short.name):
+            for one in stopped_ones:
+                one.process.send_signal(signal.SIGSTOP)
+            wait("their kernels to take no more", 30, lambda: news.tell() and all(unread(server, one) for one in stopped_ones))
+            since = time.monotonic()
+            wait("ours to take no more", PAUSE - 5, lambda: news.tell_in_vain(stopped_ones), every=0)
+            before = resident(server)
+            news.tell(since + PAUSE - time.monotonic())
+            for one in stopped_ones:
+                expect(server.online(one.name), f"{one.name} is listed as offline")
+            short.process.send_signal(signal.SIGCONT)
+            wait(f"{short.name} to hear the last news", 20, lambda: news.known(short))
+        expect(control_ports(server, short) == ports, "it had to connect anew")
+        wait(f"{long.name} to be given up", since + GIVEN_UP - time.monotonic(), lambda: not server.online(long.name))
+        watcher.sees(long.name, online=False)
+        news.tell()
+        grown = resident(server) - before
+        expect(grown < GROWTH, f"{grown} KiB more for what was not read")
+    finally:
+        for one in stopped_ones:
+            one.process.send_signal(signal.SIGCONT)
+    watcher.sees(long.name)
+    wait(f"{long.name} to hear the last news", 20, lambda: news.known(long))
+    news.end()
+
+
+class News:
+    """Changes that each client is told of at length, and a name by which the last can be known."""
+
+    def __init__(self, lab, server):
+        self.records = lab.folder / "records.json"
+        self.server = server
+        self.node = str(server.node("watcher")["id"])
+        self.chance = random.Random(2)
+        self.count = 0
+
+    def tell(self, seconds=0):
+        """Some 200 KB of DNS records that no compression makes short, and another name for a node that all see; again and
+        again for so long."""
+        end = time.monotonic() + seconds
+        while True:
+            self.count += 1
+            write(self.records, *((f"{self.chance.randbytes(30).hex()}.life.test", "A", "192.0.2.7") for _ in range(4000)))
+            self.server.process.send_signal(signal.SIGHUP)
+            self.server.cli("nodes", "rename", "-i", self.node, self.name())
+            if time.monotonic() >= end:
+                return True
+
+    def tell_in_vain(self, stopped_ones):
+        """Whether two seconds of news lead to no more bytes for those who don't read."""
+        before = [unread(self.server, one) for one in stopped_ones]
+        self.tell(2)
+        return before == [unread(self.server, one) for one in stopped_ones]
+
+    def name(self):
+        return f"name-{self.count}"
+
+    def known(self, client):
+        return self.name() in client.peers()
+
+    def end(self):
+        write(self.records)
+        self.server.process.send_signal(signal.SIGHUP)
+        self.server.cli("nodes", "rename", "-i", self.node, "watcher")
+
+
+def sockets(server, client, *words):
+    """The server's TCP connections with a client, as `ss` shows them, the relay's among them."""
+    return server.host.run("ss", "-Htno", *words, "sport", "=", f":{server.port}", "and", "dst", client.host.address)
+
+
+def unread(server, client):
+    """The bytes that wait because the client's kernel takes no more."""
+    return sum(int(line.split()[2]) for line in sockets(server, client).splitlines() if "timer:(persist" in line)
+
+
+def control_ports(server, client):
+    """The ports of a client's connections, by which another one is told from the same."""
+    return sorted(line.split()[3] for line in sockets(server, client, "state", "established").splitlines())
 
 
 def expired(server, client, key, watcher):

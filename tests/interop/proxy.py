@@ -67,14 +67,8 @@ def run(report, lab):
     try:
         report.need("serve behind nginx", server.start)
         key = server.key(server.user("paul"), "--reusable")
-        clients = []
-        for number, version in ((11, NEW), (12, OLD)):
-            client = lab.client("behind-" + version.replace(".", "-"), number, server, version, trust, names)
-            client.host.isolate()
-            report.need(f"join through nginx: {version}", client.up, key)
-            clients.append(client)
+        clients = lab.apart(report, "join through nginx", server, key, (NEW, OLD), trust, names)
         one, other = clients
-        report.need("both see each other", lambda: (one.sees(other.name), other.sees(one.name)))
         report.check("ping through the relay behind nginx", one.ping, other.name, False)
         report.check("the API tells clients of nginx apart, and believes none of them", told_apart, server, clients, ca)
         one.host.isolate(False)

@@ -34,15 +34,16 @@ def run(report, lab):
     printer.ip("addr", "add", f"{PRINTER}/24", "dev", "lan")
     printer.ip("addr", "add", f"{OUTSIDE}/32", "dev", "lan")
     printer.ip("link", "set", "eth0", "down")
-    first, second = (lab.client(name, number, server, version) for name, number, version in
-                     (("first", 21, "1.80.3"), ("second", 22, "1.102.5")))
-    routers = (first, second)
+    oldest, *others = lab.versions()
+    routers = [lab.client(name, number, server, version) for number, (name, version) in
+               enumerate(zip(("first", "second", "third", "fourth"), (*others, oldest)), 21)]
+    first, second, *spare = routers
     for number, router in enumerate(routers, 1):
         attach(router, printer, number)
     users = [lab.client(client_name(version), number, server, version)
              for number, version in enumerate(lab.versions(), 11)]
 
-    report.need("two routers join and offer the same route", together,
+    report.need("a router of each release joins and offers the same route", together,
                 *((router.up, key, f"--advertise-routes={ROUTE}") for router in routers))
     report.need("a client of each release joins", together, *((one.up, key, "--accept-routes") for one in users))
     with web(printer):
@@ -56,8 +57,13 @@ def run(report, lab):
         report.check("approval taken back: the other takes over", taken_back, server, users)
         report.check("a route no longer offered keeps its approval", not_offered, server, second, users)
         report.check("4via6: the same network by its site number", via6, server, first, users)
-        report.check("exit node: one default route approved is both", exit_node, server, second, users)
-        report.check("exit-node suggest names it", suggested, users[-1], second)
+        report.check("exit node, each release by another one: one default route approved is both", exit_nodes, server, routers,
+                     users)
+        # The oldest has no such command.
+        report.check("exit-node suggest names one", together, *((suggested, one, routers) for one in users[1:]))
+        for router, next_one in zip(routers[1:], spare):
+            report.check(f"one of each release takes over: {next_one.name} from {router.name}", succeeded, server, router,
+                         next_one, users)
     report.check("autoApprovers approve at once", automatic, lab, server, first)
 
 
@@ -103,7 +109,7 @@ def approve(server, name, routes):
 
 def not_approved(server, users):
     listed = {node["given_name"]: node for node in server.json("nodes", "list-routes")}
-    for name in ("first", "second"):
+    for name in ("first", "second", "third", "fourth"):
         expect(listed[name].get("available_routes") == [ROUTE], listed)
         expect(not listed[name].get("approved_routes"), listed)
     expect(not fetches(users[0], seconds=2), "it is reached")
@@ -185,25 +191,35 @@ def via6(server, first, users):
     all_fetch(users, host)
 
 
-def exit_node(server, second, users):
-    second.cli("set", "--advertise-exit-node")
-    wait("the server to hear of it", 10, lambda: "::/0" in server.node("second").get("available_routes", []))
-    approve(server, "second", f"0.0.0.0/0,{ROUTE}")
-    expect("::/0" in server.node("second")["approved_routes"], server.node("second"))
+def exit_nodes(server, routers, users):
+    for router in routers:
+        router.cli("set", "--advertise-exit-node")
+        wait("the server to hear of it", 10, lambda: "::/0" in server.node(router.name).get("available_routes", []))
+        approve(server, router.name, f"0.0.0.0/0,{ROUTE}" if router.name == "second" else "0.0.0.0/0")
+        expect("::/0" in server.node(router.name)["approved_routes"], server.node(router.name))
 
-    def leave(one):
-        wait("the exit node to be offered", 10, lambda: one.peers()["second"].get("ExitNodeOption"))
+    def leave(one, router):
+        wait("the exit node to be offered", 10, lambda: one.peers()[router.name].get("ExitNodeOption"))
         expect(not fetches(one, OUTSIDE, 2), "it is reached without an exit node")
-        one.cli("set", "--exit-node=second")
-        wait(f"{one.name} to reach {OUTSIDE}", 30, lambda: fetches(one, OUTSIDE))
+        one.cli("set", f"--exit-node={router.name}")
+        wait(f"{one.name} to reach {OUTSIDE} by {router.name}", 30, lambda: fetches(one, OUTSIDE))
         one.cli("set", "--exit-node=")
 
-    together(*((leave, one) for one in users))
+    together(*((leave, *both) for both in zip(users, routers)))
 
 
-def suggested(one, second):
+def succeeded(server, router, next_one, users):
+    approve(server, next_one.name, ROUTE)
+    serves(server, router.name, 5)
+    expect(serving(server, next_one.name) == [], f"{next_one.name} took the route")
+    router.kill()
+    serves(server, next_one.name)
+    all_fetch(users)
+
+
+def suggested(one, routers):
     said = wait("a suggestion", 30, lambda: suggestion(one))
-    expect("second" in said, said)
+    expect(any(f" {router.name}." in said for router in routers), said)
 
 
 def suggestion(one):
@@ -219,5 +235,5 @@ def automatic(lab, server, first):
     }))
     server.cli("policy", "set", "-f", str(file))
     first.cli("set", "--advertise-routes=10.30.1.0/24,10.40.0.0/24")
-    wait("the route inside to be served", 10, lambda: serving(server, "first") == ["10.30.1.0/24"])
+    wait("the route inside to be served", 10, lambda: "10.30.1.0/24" in serving(server, "first"))
     expect("10.40.0.0/24" not in server.node("first")["approved_routes"], "the other was approved as well")

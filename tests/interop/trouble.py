@@ -7,6 +7,7 @@ import threading
 import time
 
 from check import Failure, expect, wait
+from lab import ring
 from server import Server
 
 # A silent peer is found within this; see the presence rules of the server.
@@ -38,7 +39,7 @@ def run(report, lab):
 
 
 def around(clients):
-    for one, other in zip(clients, clients[1:] + clients[:1]):
+    for one, other in ring(clients):
         one.sees(other.name)
         one.ping(other.name, True)
 

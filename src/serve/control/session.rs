@@ -26,7 +26,8 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(42);
 /// together do not stay together.
 pub(super) const KEEP_ALIVE_JITTER_MS: u32 = 6000;
 
-/// How long the peer's TCP may leave what we sent without an acknowledgement.
+/// How long the peer's TCP may leave what we sent without an acknowledgement, or take nothing once
+/// its buffer is full. What it misses is kept as marks, so a reader that was stopped for less goes on.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a connection may be open without a map stream or an unanswered request. Clients use
