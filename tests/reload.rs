@@ -158,6 +158,23 @@ fn another_port_is_a_new_start() {
 }
 
 #[test]
+fn a_certificate_that_is_not_there_yet_is_waited_for() {
+    let (first, second) = (free_port(), free_port());
+    let router = Router::start("awaited", first, "");
+    let mut open = health(first).unwrap();
+    let (chain, key) = (router.folder.join("tls.crt"), router.folder.join("tls.key"));
+    let tls = format!(
+        "config tls\n\toption cert '{}'\n\toption key '{}'\n",
+        chain.display(),
+        key.display()
+    );
+    router.set(second, &tls);
+    router.told("tls.crt");
+    router.told("all settings stay as they were");
+    assert!(ask(&mut open).is_some(), "the connection was cut");
+}
+
+#[test]
 fn the_url_is_dialled() {
     let (first, second) = (free_port(), free_port());
     let router = Router::start("dialled", first, "");

@@ -210,7 +210,11 @@ impl Server {
             }
         };
         if sys::program_replaced() || self.options.borrow().needs_start(&options) {
-            return true;
+            // Routers are told of a certificate before there is one.
+            let Err(error) = Secure::look(&options) else { return true };
+            log::error!("{error}");
+            log::error!("all settings stay as they were");
+            return false;
         }
         log::set_max_level(options.log_level);
         *self.admin_allow.borrow_mut() = options.admin_allow.clone();

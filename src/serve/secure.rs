@@ -65,6 +65,12 @@ impl Secure {
         Ok(Self { tls: Some(tls), pin: from_hex(&identity.pin()) })
     }
 
+    /// Whether a start with these options would find its certificate.
+    pub(super) fn look(options: &Options) -> Result<(), SecureError> {
+        let Some(files) = &options.tls else { return Ok(()) };
+        Tls::from_files(&files.chain, &files.key).map(drop).map_err(SecureError::Files)
+    }
+
     /// Makes the handshake where there is one to make; `None` when there is nothing to serve.
     pub(super) async fn open(&self, connection: Connection) -> Option<Connection> {
         match &self.tls {
@@ -93,6 +99,11 @@ impl Secure {
         _stored: Option<Pinned>,
     ) -> Result<Self, SecureError> {
         if options.tls.is_some() { Err(SecureError::NotBuilt) } else { Ok(Self::default()) }
+    }
+
+    /// A start says what is wrong.
+    pub(super) fn look(_options: &Options) -> Result<(), SecureError> {
+        Ok(())
     }
 
     /// The connection as it is.
