@@ -46,7 +46,8 @@ def run(report, lab):
     report.check("ping directly", one.ping, other.name, True)
     report.check("derpprobe", derpprobe, lab, other, trust)
     report.check("stunc", stunc, lab, other)
-    report.check("a renewed certificate is served after SIGHUP", renewed, lab, server, certificate, key_file)
+    report.check("a renewed certificate is served after SIGHUP, and no connection ends", renewed, lab, server,
+                 certificate, key_file, clients)
 
 
 def healthy(server, ca):
@@ -79,9 +80,18 @@ def stunc(lab, client):
     expect(f"stun addr: {client.host.address}:" in text, text)
 
 
-def renewed(lab, server, certificate, key_file):
+def connections(clients):
+    """Both ends of each connection to the server."""
+    found = ("ss", "-tnH", "state", "established", "dport", "=", f":{PORT}")
+    return [sorted(line.split()[2:4] for line in client.host.run(*found).splitlines()) for client in clients]
+
+
+def renewed(lab, server, certificate, key_file, clients):
+    before = connections(clients)
+    expect(all(before), before)
     ca, new_certificate, new_key = authority(lab.folder / "renewed", NAME)
     certificate.write_bytes(new_certificate.read_bytes())
     key_file.write_bytes(new_key.read_bytes())
     server.process.send_signal(signal.SIGHUP)
     wait("the new certificate", 10, lambda: healthy(server, ca))
+    expect(connections(clients) == before, f"{connections(clients)} were {before}")
