@@ -290,6 +290,20 @@ def what_others_staged():
 
 
 @check
+def firewall_left_alone():
+    """the firewall is loaded again only when what is open has changed"""
+    with Router(gramscale=HTTPS) as router:
+        for action, more, told in (("start", "", True), ("reload", "", False), ("reload", "option level debug", False),
+                                   ("reload", "list listen ':8444'", True), ("reload", "list listen ':8444'", False)):
+            kind = "log" if "level" in more else "server"
+            (router.root / "etc/config/gramscale").write_text(HTTPS + f"config {kind}\n\t{more}\n")
+            record = router.service(action)
+            expect(("set_config_changed firewall" in record) is told, f"{action} {more}: {record}")
+            # What an instance has, procd itself announces every time.
+            expect(record.index("close_instance") < record.index(lines(record, "firewall")[0]), record)
+
+
+@check
 def alias_missing():
     """http without an alias does not take port 443 from the router's web server"""
     text = settings("option server_url 'http://vpn.example.org:8080'", "option reach http")
