@@ -218,7 +218,14 @@ impl redb::StorageBackend for Backend {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.medium.resize(len)
+        let before = self.medium.size()?;
+        self.medium.resize(len)?;
+        if len > before {
+            // The header that redb writes next states this length, and redb opens no file that is
+            // shorter than its header says: the length may not be lost while that is not.
+            self.medium.sync()?;
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -8,6 +8,8 @@ mod disk;
 mod error;
 mod header;
 mod medium;
+#[cfg(test)]
+mod power_loss;
 mod record;
 mod schema;
 #[cfg(test)]
