@@ -141,34 +141,50 @@ impl Options {
 
     /// Whether going on as `new` says takes a new start, because it is about what is made once:
     /// listeners, keys, the database. All else is put in force at once.
+    ///
+    /// Every field is named here, so that the compiler asks of a new one which it is.
     pub(super) fn needs_start(&self, new: &Self) -> bool {
-        let mut same = new.clone();
-        let old = self.clone();
-        same.admin_allow = old.admin_allow;
-        same.rules = old.rules;
-        same.maps = old.maps;
-        same.derp = old.derp;
-        same.foreign = old.foreign;
-        same.nat = old.nat;
-        same.users = old.users;
-        same.log_level = old.log_level;
-        if let (Some(there), Some(tls)) = (&mut same.tls, old.tls) {
-            *there = tls;
-        }
-        let file = |policy: &PolicySource| matches!(policy, PolicySource::File(Some(_)));
-        if file(&same.policy) && file(&old.policy) {
-            same.policy = old.policy;
-        }
-        if let (Some(there), Some(relay)) = (&mut same.relay, old.relay) {
-            there.region = relay.region;
-            there.code = relay.code;
-            there.name = relay.name;
-            there.in_map = relay.in_map;
-            there.ipv4 = relay.ipv4;
-            there.ipv6 = relay.ipv6;
-            there.follow_wan = relay.follow_wan;
-        }
-        same != *self
+        let Self {
+            store,
+            cache,
+            listen,
+            metrics,
+            server_url,
+            tls,
+            socket,
+            socket_mode,
+            noise_key,
+            proxies,
+            records,
+            policy,
+            clock,
+            relay,
+            admin_allow: _,
+            rules: _,
+            maps: _,
+            derp: _,
+            foreign: _,
+            nat: _,
+            users: _,
+            log_level: _,
+        } = self;
+        *store != new.store
+            || *cache != new.cache
+            || *listen != new.listen
+            || *metrics != new.metrics
+            || *server_url != new.server_url
+            || tls.is_some() != new.tls.is_some()
+            || *socket != new.socket
+            || *socket_mode != new.socket_mode
+            || *noise_key != new.noise_key
+            || *proxies != new.proxies
+            || *records != new.records
+            || policy.needs_start(&new.policy)
+            || *clock != new.clock
+            || match (relay, &new.relay) {
+                (Some(old), Some(new)) => old.needs_start(new),
+                (old, new) => old.is_some() != new.is_some(),
+            }
     }
 }
 
@@ -188,6 +204,16 @@ pub enum PolicySource {
     Database,
     /// From a file, read at start and at SIGHUP; without one everything is allowed.
     File(Option<PathBuf>),
+}
+
+impl PolicySource {
+    /// Another file is read at once, nothing else.
+    fn needs_start(&self, new: &Self) -> bool {
+        match (self, new) {
+            (Self::File(Some(_)), Self::File(Some(_))) => false,
+            _ => self != new,
+        }
+    }
 }
 
 /// The relay of this server, which shares its listener.
@@ -242,6 +268,31 @@ impl RelayOptions {
             max_connections: size(settings.max_connections),
             max_queued: size(settings.max_queued),
         })
+    }
+
+    /// As [`Options::needs_start`]; what is not compared only shows in the map.
+    fn needs_start(&self, new: &Self) -> bool {
+        let Self {
+            verify_clients,
+            stun,
+            key,
+            rate,
+            max_connections,
+            max_queued,
+            region: _,
+            code: _,
+            name: _,
+            in_map: _,
+            ipv4: _,
+            ipv6: _,
+            follow_wan: _,
+        } = self;
+        *verify_clients != new.verify_clients
+            || *stun != new.stun
+            || *key != new.key
+            || *rate != new.rate
+            || *max_connections != new.max_connections
+            || *max_queued != new.max_queued
     }
 }
 
