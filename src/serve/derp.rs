@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_lite::future::BoxedLocal;
 use gramscale_proto::tailnet::write::{DerpMapText, Meta, Write};
-use gramscale_proto::wire::derpmap::{DerpMap, Form, Own};
+use gramscale_proto::wire::derpmap::{DerpMap, Form, Own, Region};
 use gramscale_proto::wire::json::Json;
 use gramscale_proto::wire::key::PrivateKey;
 use gramscale_proto::wire::sorted::Map;
@@ -98,17 +98,22 @@ impl Derp {
     }
 }
 
-/// Where the map comes from, this server's own region included, with the public addresses that
-/// were found.
+/// Where the map comes from, this server's own region included.
 pub(super) fn sources(options: &Options, pin: Option<[u8; 32]>, public: Public) -> Sources {
-    let own = options.relay.as_ref().filter(|relay| relay.in_map);
-    let own = own.map(|relay| {
-        let mut own = own_region(options, relay, pin);
-        own.ipv4 = public.0.map(IpAddr::V4).or(own.ipv4);
-        own.ipv6 = public.1.map(IpAddr::V6).or(own.ipv6);
-        (relay.region, own.region(relay.region))
-    });
-    Sources { own, ..options.derp.clone() }
+    Sources { own: own(options, pin, public), ..options.derp.clone() }
+}
+
+/// This server's own region, with the public addresses that were found.
+pub(super) fn own(
+    options: &Options,
+    pin: Option<[u8; 32]>,
+    public: Public,
+) -> Option<(u16, Region)> {
+    let relay = options.relay.as_ref().filter(|relay| relay.in_map)?;
+    let mut own = own_region(options, relay, pin);
+    own.ipv4 = public.0.map(IpAddr::V4).or(own.ipv4);
+    own.ipv6 = public.1.map(IpAddr::V6).or(own.ipv6);
+    Some((relay.region, own.region(relay.region)))
 }
 
 fn own_region(options: &Options, relay: &RelayOptions, pin: Option<[u8; 32]>) -> Own {

@@ -112,6 +112,16 @@ impl DerpMaps {
         self.replace(state)
     }
 
+    /// Takes another region of this server, or none; on an error all stays as it was.
+    pub fn set_own(&self, own: Option<(u16, Region)>) -> Result<(), SourceError> {
+        let mut state = self.state.borrow().clone();
+        if state.sources.own == own {
+            return Ok(());
+        }
+        state.sources = Rc::new(Sources { own, ..Sources::clone(&state.sources) });
+        self.replace(state)
+    }
+
     /// Fetches all URLs once; whether all went well.
     pub async fn update(&self) -> bool {
         let sources = self.state.borrow().sources.clone();
@@ -371,6 +381,22 @@ mod tests {
         maps.reload(sources).unwrap();
         assert_eq!(names(&maps), "2:two 3:new 4:four 9:own");
         assert_eq!(world.changes.get(), 2);
+        // Another region of our own reads no file again.
+        std::fs::write(&one, "{").unwrap();
+        let region = |name: &str| {
+            let document = Document::from_json(document(&[(9, name)]).as_bytes()).unwrap();
+            Some((9, document.regions[&9].clone().unwrap()))
+        };
+        for (own, names_now, changes) in [
+            (region("moved"), "2:two 3:new 4:four 9:moved", 3),
+            (region("moved"), "2:two 3:new 4:four 9:moved", 3),
+            (None, "2:two 3:new 4:four", 4),
+        ] {
+            maps.set_own(own).unwrap();
+            assert_eq!((names(&maps).as_str(), world.changes.get()), (names_now, changes));
+        }
+        assert!(maps.set_own(region("four")).is_err(), "one name twice");
+        assert_eq!(names(&maps), "2:two 3:new 4:four");
         std::fs::remove_dir_all(folder).unwrap();
         let missing = Sources { paths: vec![one], ..Sources::default() };
         assert!(matches!(world.open(&missing), Err(SourceError::File(..))));

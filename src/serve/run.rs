@@ -21,7 +21,7 @@ use super::derp::{self, Derp};
 use super::derpmap::SourceError;
 use super::metrics::Metrics;
 use super::options::{Foreign, Options, PolicySource};
-use super::outside;
+use super::outside::{self, Public};
 use super::records::{self, RecordsError};
 use super::router::Router;
 use super::secure::{Secure, SecureError};
@@ -233,13 +233,12 @@ impl Server {
         }
         self.make_users(options.users.clone()).await;
         self.options.replace(options);
-        self.look_outside();
         self.reload_maps(&self.options.borrow());
         log::info!("the settings were read again");
         false
     }
 
-    /// What shows in maps: DNS, what clients may do, relays.
+    /// What shows in maps: DNS, what clients may do, addresses outside, relays.
     fn reload_maps(&self, options: &Options) {
         let before = self.state.with_netmap(|netmap| netmap.settings().clone());
         let mut maps = options.maps.clone();
@@ -256,18 +255,29 @@ impl Server {
             records::reload(&self.state, path);
         }
         let maps = self.derp.maps().clone();
+        let public = self.take_place(options);
+        if let Err(error) = maps.reload(derp::sources(options, self.secure.pin(), public)) {
+            log::error!("the DERP map stays as it was: {error}");
+        }
         spawn(async move { _ = maps.update().await }).detach();
     }
 
     /// Tells clients where this machine stands, if that has changed.
     fn look_outside(&self) {
         let options = self.options.borrow();
-        let place = outside::look(&options);
-        self.state.update(|tailnet, _| tailnet.set_outside(place.outside));
-        let sources = derp::sources(&options, self.secure.pin(), place.public);
-        if let Err(error) = self.derp.maps().reload(sources) {
-            log::error!("the DERP map stays as it was: {error}");
+        let public = self.take_place(&options);
+        let own = derp::own(&options, self.secure.pin(), public);
+        if let Err(error) = self.derp.maps().set_own(own) {
+            log::error!("the relay's addresses stay as they were: {error}");
         }
+    }
+
+    /// Looks where this machine stands. What that means for nodes is told at once; the addresses
+    /// for the relay are returned.
+    fn take_place(&self, options: &Options) -> Public {
+        let place = outside::look(options);
+        self.state.update(|tailnet, _| tailnet.set_outside(place.outside));
+        place.public
     }
 
     /// Makes those users of the settings that are not there.
