@@ -371,6 +371,9 @@ impl State {
     /// The next message of a map stream, if it has any.
     pub fn render(&self, stream: &MapStream) -> Option<Message> {
         let mut view = stream.view.borrow_mut();
+        if !view.has_news() {
+            return None;
+        }
         self.netmap.borrow_mut().render(&mut view, &self.tailnet.borrow(), self.now())
     }
 

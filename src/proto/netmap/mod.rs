@@ -387,8 +387,8 @@ impl Netmap {
     }
 
     fn delta(&mut self, view: &mut View, tailnet: &Tailnet) -> Option<Message> {
-        let pending = std::mem::take(&mut view.pending);
-        let news = News::of(view, tailnet, &pending);
+        let mut pending = std::mem::take(&mut view.pending);
+        let news = News::of(view, tailnet, &mut pending);
         if pending.is_of_peers() {
             if news.is_empty() {
                 return None;

@@ -17,10 +17,11 @@ pub(super) struct News {
 }
 
 impl News {
-    /// What became of the peers that a view has to be told of. Notes them as known, or as not.
-    pub(super) fn of(view: &mut View, tailnet: &Tailnet, pending: &Pending) -> Self {
-        let mut removed = pending.removed.clone();
-        let mut changed = pending.nodes.clone();
+    /// What became of the peers that a view has to be told of, taken out of `pending`. Notes them as
+    /// known, or as not.
+    pub(super) fn of(view: &mut View, tailnet: &Tailnet, pending: &mut Pending) -> Self {
+        let mut removed = std::mem::take(&mut pending.removed);
+        let mut changed = std::mem::take(&mut pending.nodes);
         let viewer = view.viewer;
         let sees = |member: &Member| {
             let id = member.node.id;
@@ -51,7 +52,7 @@ impl News {
                 removed.push(member.node.id);
             }
         }
-        let mut patches = pending.patches.clone();
+        let mut patches = std::mem::take(&mut pending.patches);
         patches.retain(|(slot, _)| view.known.has(*slot) && !upserts.contains(slot));
         Self { upserts, removed, patches }
     }

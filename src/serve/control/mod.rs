@@ -44,6 +44,7 @@ pub struct Control {
     server_url: String,
     /// For what must only differ, and needs no system call.
     dice: Cell<u32>,
+    scratch: Cell<Vec<u8>>,
 }
 
 impl Control {
@@ -55,6 +56,7 @@ impl Control {
             responder: Responder::new(key),
             server_url,
             dice: Cell::new(1),
+            scratch: Cell::default(),
         })
     }
 
@@ -63,6 +65,16 @@ impl Control {
         self.dice.set(self.dice.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
         let jitter = (self.dice.get() >> 16) * KEEP_ALIVE_JITTER_MS / 65_536;
         Instant::now() + KEEP_ALIVE - Duration::from_millis(jitter.into())
+    }
+
+    /// Lends the buffer, empty, that all connections share for what they need no longer than the
+    /// call: it grows to the most that one of them writes at once.
+    fn scratch<T>(&self, f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut buffer = self.scratch.take();
+        let value = f(&mut buffer);
+        buffer.clear();
+        self.scratch.set(buffer);
+        value
     }
 
     /// What has been seen since the start.

@@ -11,7 +11,7 @@ use futures_lite::{AsyncWriteExt as _, FutureExt as _, future};
 use gramscale_proto::netmap::Netmap;
 use gramscale_proto::wire::h2::{self, Code, Event, Part};
 use gramscale_proto::wire::noise::{self, NoiseError};
-use gramscale_rt::{Notify, Task, sleep_until, spawn, timeout};
+use gramscale_rt::{Notify, Sleep, Task, sleep_until, spawn, timeout};
 
 use super::super::state::MapStream;
 use super::{Control, rpc};
@@ -95,6 +95,9 @@ pub(super) struct Session {
     /// When it was last of use.
     used: Instant,
     ticked: Instant,
+    /// Rings at [`Self::deadline`] or before: each message moves that a little further, and moving
+    /// this along every time costs more than one ring in vain.
+    alarm: Sleep,
 }
 
 /// A map stream that is open here.
@@ -147,6 +150,7 @@ impl Session {
             tasks: Vec::new(),
             used: now - IDLE + FIRST,
             ticked: now,
+            alarm: sleep_until(now + FIRST),
         }
     }
 
@@ -184,7 +188,11 @@ impl Session {
         Ok(())
     }
 
-    async fn wait(&self, stream: &Stream) -> Wake {
+    async fn wait(&mut self, stream: &Stream) -> Wake {
+        let deadline = self.deadline();
+        if deadline < self.alarm.deadline() {
+            self.alarm.reset(deadline);
+        }
         let read = async {
             stream.readable().await;
             Wake::Read
@@ -194,7 +202,7 @@ impl Session {
             Wake::Desk
         };
         let time = async {
-            sleep_until(self.deadline()).await;
+            (&mut self.alarm).await;
             Wake::Time
         };
         pin!(read.or(desk).or(time)).await
@@ -230,6 +238,7 @@ impl Session {
                 open.keep_alive = self.control.next_keep_alive();
             }
         }
+        self.alarm.reset(self.deadline());
         Ok(())
     }
 
@@ -350,11 +359,11 @@ impl Session {
             let whole = async {
                 // Not before: until then it stays in parts that others share.
                 stream.writable().await;
-                let mut plain = Vec::new();
-                self.h2.take_output(&mut plain, WRITE);
-                let mut sealed = Vec::with_capacity(plain.len() + plain.len() / 128 + 64);
-                self.noise.seal.seal(&plain, &mut sealed)?;
-                drop(plain);
+                let sealed = self.control.scratch(|plain| {
+                    self.h2.take_output(plain, WRITE);
+                    let mut sealed = Vec::new();
+                    self.noise.seal.seal(plain, &mut sealed).map(|()| sealed)
+                })?;
                 let mut stream = stream;
                 stream.write_all(&sealed).await?;
                 Ok(stream.flush().await?)
@@ -362,7 +371,9 @@ impl Session {
             let written = timeout(WRITE_TIME, whole).await;
             written.unwrap_or_else(|| Err(End::Io(io::ErrorKind::TimedOut.into())))?;
             self.feed_maps();
-            future::yield_now().await;
+            if self.h2.has_output() {
+                future::yield_now().await;
+            }
         }
         Ok(())
     }
