@@ -212,6 +212,7 @@ class Trial:
         b.wait("the server to run", "document.querySelector('[data-name=state]').innerText == 'running'")
         for text in (self.url, f"tailscale up --login-server {self.url}", "0 of 0 online", "wan: port 8443 (tcp)", "Memory"):
             self.shows(text)
+        expect(b.text().count("wan: port 443 (tcp), led to port 8443") == 1, "two rules for one port are told twice")
         memory = re.search(r"Memory\s+([\d.]+) MB", b.text())
         expect(memory and 1 < float(memory.group(1)) < 100, f"no sensible memory in {b.text()}")
 
@@ -350,6 +351,7 @@ class Trial:
         self.shows(f"calls itself {HOSTILE}")
         self.shows("100.64.0.1")
         self.shows("online")
+        expect(b.run("document.querySelectorAll('#gramscale-machines [data-action=routes]').length") == 1, "routes of one machine")
         self.act("laptop", "#gramscale-machines", "rename")
         b.type(".modal [name=name]", "no good name")
         b.click(".modal [data-name=go]")

@@ -181,7 +181,9 @@ class Router:
 
     def _service_get_data(self, params):
         rule = {"type": "rule", "src": "wan", "proto": "tcp", "dest_port": "8443", "target": "ACCEPT"}
-        return [OK, {params["name"]: {"instance1": {"firewall": [rule]}}}]
+        lead = {"type": "redirect", "src": "wan", "proto": "tcp", "src_dport": "443", "dest_port": "8443"}
+        both = [lead, {**lead, "src_dip": "2001:db8::1"}]
+        return [OK, {params["name"]: {"instance1": {"firewall": [rule, *both]}}}]
 
     def _rc_init(self, params):
         {"start": self.start, "stop": self.stop, "restart": lambda: (self.stop(), self.start())}[params["action"]]()

@@ -137,6 +137,8 @@ def alias(router, settings, names, guest):
     write(router, settings, "http", "option alias 192.168.1.2")
     names.start()
     expect(ask(guest, NAME) == ["192.168.1.2"], ask(guest, NAME))
+    # The name's public address would lead to the web server of LuCI.
+    expect(ask(guest, NAME, "AAAA") == ["fd12:3456:789a:ffff::443"], ask(guest, NAME, "AAAA"))
 
 
 def undone(router, settings, names, guest):

@@ -222,6 +222,14 @@ return baseclass.extend({
 		]);
 	},
 
+	/* What there is to say under which title. */
+	facts(rows) {
+		return E('table', { 'class': 'table' }, rows.map(([ title, value ]) => E('tr', { 'class': 'tr' }, [
+			E('td', { 'class': 'td left', 'width': '33%' }, [ title ]),
+			E('td', { 'class': 'td left' }, Array.isArray(value) ? value : [ value ])
+		])));
+	},
+
 	/* Texts one below the other. */
 	lines(texts) {
 		return texts.map(text => E('div', {}, [ text ]));

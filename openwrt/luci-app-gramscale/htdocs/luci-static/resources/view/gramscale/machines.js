@@ -82,6 +82,8 @@ return server.page({
 					() => this.after(server.nodeApprove(node.id))) : [],
 				act(_('Rename'), 'edit', 'rename', () => this.rename(node)),
 				act(_('Tags'), 'edit', 'tags', () => this.tags(node)),
+				node.availableRoutes.length ? act(_('Routes'), 'edit', 'routes',
+					() => { location.href = L.url('admin/services/gramscale/routes'); }) : [],
 				act(_('Expiry'), 'edit', 'expiry', () => this.expiry(node)),
 				act(_('Delete'), 'remove', 'delete', () => this.remove(node))
 			].flat()

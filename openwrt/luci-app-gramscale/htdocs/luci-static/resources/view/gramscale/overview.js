@@ -100,13 +100,7 @@ return server.page({
 
 		rows.push([ _('Open in the firewall'), this.renderRules(rules) ]);
 
-		return E('div', { 'class': 'cbi-section' }, [
-			E('table', { 'class': 'table' }, rows.map(([ title, value ]) =>
-				E('tr', { 'class': 'tr' }, [
-					E('td', { 'class': 'td left', 'width': '33%' }, [ title ]),
-					E('td', { 'class': 'td left' }, Array.isArray(value) ? value : [ value ])
-				])))
-		]);
+		return E('div', { 'class': 'cbi-section' }, [ server.facts(rows) ]);
 	},
 
 	/* What the service opens for other zones, in the words of its firewall rules. */
@@ -116,11 +110,12 @@ return server.page({
 		if (!rules.length)
 			return E('em', {}, [ _('nothing: the server is reached from the LAN only') ]);
 
-		return server.lines(rules.map(rule => rule.type == 'redirect'
+		/* Redirections of several addresses read the same. */
+		return server.lines(Array.from(new Set(rules.map(rule => rule.type == 'redirect'
 			? _('%s: port %s (%s), led to port %s').format(
 				rule.src ?? '*', rule.src_dport ?? '*', rule.proto ?? '*', rule.dest_port ?? rule.src_dport)
 			: _('%s: port %s (%s)').format(
-				rule.src ?? '*', rule.dest_port ?? '*', rule.proto ?? '*')));
+				rule.src ?? '*', rule.dest_port ?? '*', rule.proto ?? '*')))));
 	},
 
 	control(action, label) {

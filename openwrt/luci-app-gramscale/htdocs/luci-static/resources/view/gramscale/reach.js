@@ -106,7 +106,7 @@ function changes(plan) {
 		.map(([ option, value ]) => [ type, option, value ]));
 }
 
-/* A plan in words, line by line. */
+/* A plan in words. */
 function told({ server: { server_url, listen }, router: { reach, open_zone, alias }, tls, derp: { stun_listen } }, nodes) {
 	const host = new URL(server_url).hostname;
 	const port = text => text.replace(/^.*:/, '');
@@ -115,11 +115,11 @@ function told({ server: { server_url, listen }, router: { reach, open_zone, alia
 
 	return [
 		[ _('Login address'), server_url ],
-		[ _('Listens on'), listen.concat(relays ? _('%s for STUN (UDP)').format(stun_listen) : []).join(', ') ],
-		[ _('Firewall'), !open_zone ? _('nothing is open outside the LAN')
-			: [ _('port %s (TCP) is open for %s').format(port(listen[0]), open_zone.join(', ')) ]
+		[ _('Listens on'), server.lines(listen.concat(relays ? _('%s for STUN (UDP)').format(stun_listen) : [])) ],
+		[ _('Firewall'), !open_zone ? _('nothing is open outside the LAN') : server.lines(
+			[ _('port %s (TCP) is open for %s').format(port(listen[0]), open_zone.join(', ')) ]
 				.concat(relays ? _('port %s (UDP) is open for %s').format(port(stun_listen), open_zone.join(', ')) : [])
-				.concat(alias ? _('port 443 is led to the server, for %s').format(open_zone.join(', ')) : []).join('; ') ],
+				.concat(alias ? _('port 443 is led to the server, for %s').format(open_zone.join(', ')) : [])) ],
 		[ _('In the LAN'), reach == 'lan' ? _('no entry in dnsmasq is needed')
 			: alias ? _('this router has the address %s too, dnsmasq answers %s with it, and its port 443 is led to the server').format(alias, host)
 				: _('dnsmasq answers %s with the address of this router').format(host) ],
@@ -152,6 +152,7 @@ return server.page({
 
 		const ask = way => {
 			this.way = way;
+			dom.content(this.wrong, '');
 			dom.content(fields, WAYS()[way][2].map(key => {
 				const input = server.input(key, given[key]);
 				input.addEventListener('input', () => { given[key] = input.value.trim(); });
@@ -166,8 +167,8 @@ return server.page({
 			E('br'), text
 		]));
 
-		ask(chosen);
 		this.wrong = E('div');
+		ask(chosen);
 		this.verdict = this.verdict ?? E('div', { 'id': 'gramscale-verdict' });
 
 		return [
@@ -192,9 +193,7 @@ return server.page({
 		if (!differs.length)
 			return this.check(0);
 
-		server.dialog(_('This will be so'), [
-			server.table([ '', '' ], told(wanted, status.nodes).map(row => ({ row })))
-		], _('Apply'), 'positive', () => {
+		server.dialog(_('This will be so'), [ server.facts(told(wanted, status.nodes)) ], _('Apply'), 'positive', () => {
 			differs.forEach(([ type, option, value ]) => put(type, option, value));
 			return uci.save().then(() => uci.apply()).then(() => { this.check(TRIES); },
 				error => { throw new Error(_('LuCI cannot apply the settings: %s').format(error.message ?? error)); });
