@@ -305,8 +305,8 @@ def firewall_left_alone():
 
 @check
 def alias_missing():
-    """http without an alias does not take port 443 from the router's web server"""
-    text = settings("option server_url 'http://vpn.example.org:8080'", "option reach http")
+    """http without an alias does not take port 443 from the router's web server, nor does the zone lan in the list"""
+    text = settings("option server_url 'http://vpn.example.org:8080'", "option reach http; list open_zone lan")
     with Router(gramscale=text) as router:
         expect(lines(router.service("start"), "firewall") == [], "a redirect")
         status, told = router.configtest()
