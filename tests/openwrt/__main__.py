@@ -261,12 +261,18 @@ def reached_by_http():
         record = router.service("start")
         expect(len([line for line in lines(record, "firewall") if "src=lan" in line]) == 1, record)
         expect(router.get("dhcp.gramscale6") == router.get("network.gramscale.ip6addr") == "", "an IPv6 alias")
-        # Back to the LAN only: nothing stays behind.
-        (router.root / "etc/config/gramscale").write_text(settings("list listen '192.168.1.1:8080'"))
-        record = router.service("start")
-        expect(lines(record, "firewall") == [], record)
-        expect(router.get("dhcp.gramscale") == router.get("network.gramscale") == "", "something stays behind")
-        expect("add_reload_interface_trigger wan" not in record, record)
+        # Back to the LAN only, or switched off: nothing stays behind.
+        for after in (settings("list listen '192.168.1.1:8080'"), text.replace("enabled 1", "enabled 0")):
+            (router.root / "etc/config/network").write_text(NETWORK)
+            (router.root / "etc/config/gramscale").write_text(text)
+            router.service("start")
+            expect(router.get("dhcp.gramscale6.ip") != "", "no IPv6 alias")
+            (router.root / "etc/config/gramscale").write_text(after)
+            record = router.service("start")
+            expect(lines(record, "firewall") == [], record)
+            for section in ("dhcp.gramscale", "dhcp.gramscale6", "network.gramscale"):
+                expect(router.get(section) == "", f"{section} stays behind")
+            expect("add_reload_interface_trigger wan" not in record, record)
 
 
 @check
