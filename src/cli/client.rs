@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use gramscale_proto::wire::http1::encode;
+use gramscale_proto::wire::json;
 use serde_json::Value;
 
 use super::Error;
@@ -82,7 +83,7 @@ impl Client {
         if !(200..300).contains(&status) {
             return Err(refusal(status, &body));
         }
-        serde_json::from_slice(&body).map_err(|_| Error::Broken("its answer is no JSON".into()))
+        json::read(&body).map_err(|_| Error::Broken("its answer is no JSON".into()))
     }
 
     /// Tries until the time is over, for the server may just be starting. What waiting can't
@@ -140,7 +141,7 @@ fn fault(error: &io::Error) -> String {
 /// The server's own words for a refusal: `detail` of a problem document, `message` of headscale
 /// before 0.30, or the text.
 fn refusal(status: u16, body: &[u8]) -> Error {
-    let value = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let value = json::read(body).unwrap_or_default();
     let said = ["detail", "message", "title"]
         .iter()
         .find_map(|key| value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()));

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use argh::FromArgs;
 use gramscale_proto::policy;
+use gramscale_proto::wire::json;
 
 use super::Error;
 use super::dialect::object;
@@ -72,7 +73,7 @@ impl Config {
     pub(super) fn run(self, source: Source<'_>, format: Format) -> Result<(), Error> {
         let Verb::Show(_) = self.verb;
         let loaded = source.load(&[]);
-        let value = serde_json::from_str(&loaded.settings.to_json()).unwrap_or_default();
+        let value = json::read(loaded.settings.to_json().as_bytes()).unwrap_or_default();
         let problems = loaded.problems.to_string();
         if !problems.is_empty() {
             eprintln!("{problems}");

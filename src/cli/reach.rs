@@ -4,6 +4,7 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use argh::FromArgs;
+use gramscale_proto::wire::json;
 use serde_json::Value;
 
 use super::Error;
@@ -103,7 +104,7 @@ fn wrong(url: &str, key: &str) -> Option<String> {
         Ok(answer) => answer,
         Err(error) => return Some(error.to_string()),
     };
-    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let answer = json::read(&body).unwrap_or_default();
     let same = status == 200 && text(&answer, "publicKey") == key;
     (!same).then(|| "another server answers there".into())
 }

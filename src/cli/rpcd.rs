@@ -7,7 +7,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use gramscale_proto::wire::json::Json;
+use gramscale_proto::wire::json::{self, Json};
 use serde_json::{Map, Value};
 
 use super::client::{Client, escape};
@@ -172,7 +172,7 @@ struct Call {
 
 impl Method {
     fn call(&self, input: &[u8]) -> Result<Call, Error> {
-        let mut given = match serde_json::from_slice(input) {
+        let mut given = match json::read(input) {
             Ok(Value::Object(members)) => members,
             _ if input.trim_ascii().is_empty() => Map::new(),
             _ => return Err(Error::Usage("the arguments are no JSON object".into())),

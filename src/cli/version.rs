@@ -1,6 +1,7 @@
 //! `version`: what this program is.
 
 use argh::FromArgs;
+use gramscale_proto::wire::json;
 
 use super::Error;
 use super::output::{self, Format};
@@ -12,6 +13,6 @@ use crate::version;
 pub(super) struct Version {}
 
 pub(super) fn run(format: Format) -> Result<(), Error> {
-    let value = serde_json::from_str(&version::json()).unwrap_or_default();
+    let value = json::read(version::json().as_bytes()).unwrap_or_default();
     output::print(&format.render(&value, &version::text()))
 }

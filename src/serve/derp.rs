@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_lite::future::BoxedLocal;
 use gramscale_proto::tailnet::write::{DerpMapText, Meta, Write};
 use gramscale_proto::wire::derpmap::{DerpMap, Form, Own, Region};
-use gramscale_proto::wire::json::Json;
+use gramscale_proto::wire::json::{self, Json};
 use gramscale_proto::wire::key::PrivateKey;
 use gramscale_proto::wire::sorted::Map;
 use serde_json::Value;
@@ -165,7 +165,7 @@ impl Hooks for MapHooks {
     fn yaml(&self, text: &str) -> Result<Value, String> {
         #[cfg(feature = "yaml")]
         let text = &crate::config::yaml_to_json(text)?;
-        serde_json::from_str(text).map_err(|error| error.to_string())
+        json::read(text.as_bytes()).map_err(|error| error.to_string())
     }
 
     fn keep(&self, url: &str, text: &[u8]) {

@@ -3,6 +3,7 @@
 use gramscale_proto::tailnet::Tailnet;
 use gramscale_proto::tailnet::login::{Login, LoginId};
 use gramscale_proto::wire::http1::Head;
+use gramscale_proto::wire::json;
 use gramscale_proto::wire::key::{Hex, NodeKey};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -104,7 +105,7 @@ fn verify(tailnet: &Tailnet, body: &[u8]) -> Response {
     if body.len() > VERIFY_LIMIT {
         return refuse(413, "the request is larger than 4 KiB");
     }
-    let request = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let request = json::read(body).unwrap_or_default();
     let key = request.get("NodePublic").and_then(Value::as_str);
     let Some(key) = key.and_then(|text| text.parse::<NodeKey>().ok()) else {
         return refuse(400, "send {\"NodePublic\":\"nodekey:...\"}");

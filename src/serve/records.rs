@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use gramscale_proto::netmap::Record;
+use gramscale_proto::wire::json;
 use serde_json::Value;
 
 use super::state::State;
@@ -56,7 +57,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Record>, RecordsError> {
         return Err(fail("the file is larger than 1 MiB".into()));
     }
     let text = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
-    let value: Value = serde_json::from_slice(&text).map_err(|error| fail(error.to_string()))?;
+    let value = json::read(&text).map_err(|error| fail(error.to_string()))?;
     let Value::Array(items) = value else {
         return Err(fail("a JSON array of records is expected".into()));
     };

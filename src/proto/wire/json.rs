@@ -1,5 +1,11 @@
-//! JSON as a stream of bytes: a writer that keeps no state, and the one thing that readers of the
-//! clients' JSON need beside `serde_json`.
+//! JSON: a writer that keeps no state, and readers for what is not read member by member.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::{Number, Value};
+
+use super::hujson::{self, Kind};
 
 /// Writes JSON to the end of a buffer.
 ///
@@ -126,6 +132,60 @@ impl<'a> Json<'a> {
     }
 }
 
+/// Reads one JSON value (RFC 8259) and nothing behind it.
+///
+/// Duplicate names in an object are refused, and nesting beyond [`hujson::MAX_DEPTH`]. `serde_json`
+/// would compile a parser of its own for this: 20 KB.
+pub fn read(text: &[u8]) -> Result<Value, NotJson> {
+    let text = str::from_utf8(text).map_err(|error| {
+        let valid = text.get(..error.valid_up_to()).unwrap_or_default();
+        NotJson::at(&String::from_utf8_lossy(valid), valid.len(), "this is not UTF-8".into())
+    })?;
+    let value =
+        hujson::parse(text).map_err(|error| NotJson::at(text, error.offset, error.message))?;
+    Ok(owned(value))
+}
+
+fn owned(value: hujson::Value<'_>) -> Value {
+    match value.kind {
+        Kind::Null => Value::Null,
+        Kind::Bool(value) => Value::Bool(value),
+        Kind::Number(digits) => digits.parse::<Number>().map_or(Value::Null, Value::Number),
+        Kind::String(text) => Value::String(text.into_owned()),
+        Kind::Array(items) => Value::Array(items.into_iter().map(owned).collect()),
+        Kind::Object(members) => {
+            let member = |one: hujson::Member<'_>| (one.name.into_owned(), owned(one.value));
+            Value::Object(members.into_iter().map(member).collect())
+        }
+    }
+}
+
+/// Why a text is not JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotJson {
+    /// The line, from 1.
+    pub line: u32,
+    /// The character of that line, from 1.
+    pub column: u32,
+    /// What is expected there.
+    pub message: Cow<'static, str>,
+}
+
+impl NotJson {
+    fn at(text: &str, offset: usize, message: Cow<'static, str>) -> Self {
+        let (line, column) = hujson::position(text, offset);
+        Self { line, column, message }
+    }
+}
+
+impl fmt::Display for NotJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.message)
+    }
+}
+
+impl std::error::Error for NotJson {}
+
 /// Makes the names of all members lower case, in place.
 ///
 /// Go matches names whatever their case, so its clients and the Rust one spell them differently
@@ -178,6 +238,33 @@ mod tests {
             "kept{\"a\":-1,\"b\":[true,null,{}],\"c\":\"q\\\"\\\\\\n\\u0001é\",\
              \"d\":\"q'/  é\",\"e\":\"7\",\"f\":[]}"
         );
+    }
+
+    #[test]
+    fn reads_what_serde_reads() {
+        let text = br#" {"b":[null,true,-0.50e+7,18446744073709551615,"\u00e9\n"],"a":{"":{}}} "#;
+        assert_eq!(read(text).unwrap(), serde_json::from_slice::<Value>(text).unwrap());
+        // Numbers keep every digit.
+        assert_eq!(
+            read(b"0.1000000000000000000001").unwrap().to_string(),
+            "0.1000000000000000000001"
+        );
+    }
+
+    #[test]
+    fn says_where_it_is_no_json() {
+        let says = |text: &[u8]| read(text).unwrap_err().to_string();
+        assert_eq!(says(b""), "line 1, column 1: the text ends too early");
+        assert_eq!(
+            says(b"{\n \"a\": 1,}"),
+            "line 2, column 9: a name in double quotes is expected"
+        );
+        assert_eq!(says("[\"é\",\"".as_bytes()).split(':').next(), Some("line 1, column 6"));
+        assert_eq!(says(b"[1,\n\xff]"), "line 2, column 1: this is not UTF-8");
+        assert_eq!(says(b"{} {}"), "line 1, column 4: nothing may follow the value");
+        assert_eq!(says(br#"{"a":1,"a":2}"#), "line 1, column 8: duplicate name \"a\"");
+        let deep = "[".repeat(hujson::MAX_DEPTH + 2);
+        assert!(says(deep.as_bytes()).ends_with("nested too deeply"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use gramscale_proto::tailnet::Now;
 use gramscale_proto::tailnet::record::Expiry;
 use gramscale_proto::wire::http1::Head;
+use gramscale_proto::wire::json;
 use gramscale_proto::wire::time::Timestamp;
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ impl Body {
         if bytes.is_empty() {
             return Ok(Self(Value::Null));
         }
-        match serde_json::from_slice(bytes) {
+        match json::read(bytes) {
             Ok(value @ (Value::Object(_) | Value::Null)) => Ok(Self(value)),
             Ok(_) => Err(Problem::invalid("the body must be a JSON object")),
             Err(e) => Err(Problem::invalid(format!("the body is no JSON: {e}"))),

@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::fmt;
 
 use super::{Frame, MAX_LOGIN, VERSION};
+use crate::wire::json;
 use crate::wire::key::{NodeKey, PrivateKey, from_hex};
 
 /// Bytes of the nonce before a box.
@@ -140,7 +141,7 @@ impl ServerInfo {
 }
 
 fn object(text: &[u8]) -> Result<serde_json::Map<String, Value>, LoginError> {
-    match serde_json::from_slice(text) {
+    match json::read(text) {
         Ok(Value::Object(members)) => Ok(members),
         _ => Err(LoginError::Json),
     }

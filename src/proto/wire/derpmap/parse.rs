@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::{Cert, Family, MAX_NODES, MAX_REGIONS, Node, Number, PIN, Region};
+use crate::wire::json;
 use crate::wire::key::from_hex;
 use crate::wire::sorted::Map;
 
@@ -33,8 +34,8 @@ pub struct Document {
 impl Document {
     /// Reads JSON.
     pub fn from_json(text: &[u8]) -> Result<Self, DocumentError> {
-        let value = serde_json::from_slice(text).map_err(|error| DocumentError {
-            path: format!("line {}", error.line()),
+        let value = json::read(text).map_err(|error| DocumentError {
+            path: format!("line {}", error.line),
             expected: "JSON",
         })?;
         Self::from_value(&value)
