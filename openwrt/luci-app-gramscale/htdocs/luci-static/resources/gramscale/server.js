@@ -63,6 +63,7 @@ return baseclass.extend({
 	nodeDelete: declare('node_delete', 'id'),
 	userCreate: declare('user_create', 'name', 'displayName', 'email'),
 	userRename: declare('user_rename', 'id', 'name'),
+	userRole: declare('user_role', 'id', 'role', 'transfer'),
 	userDelete: declare('user_delete', 'id'),
 	authKeyCreate: declare('auth_key_create',
 		'user', 'reusable', 'ephemeral', 'preapproved', 'expiration', 'aclTags'),

@@ -1,6 +1,16 @@
 'use strict';
 'require gramscale.server as server';
 
+const ROLES = {
+	'owner': _('Owner'),
+	'admin': _('Admin'),
+	'network-admin': _('Network admin'),
+	'it-admin': _('IT admin'),
+	'billing-admin': _('Billing admin'),
+	'auditor': _('Auditor'),
+	'member': _('Member')
+};
+
 return server.page({
 	name: 'users',
 
@@ -17,11 +27,12 @@ return server.page({
 		const machines = user => nodes.filter(node => node.user.id == user.id).length;
 
 		return E('div', { 'class': 'cbi-section' }, [
-			server.table([ _('Name'), _('Full name'), _('Email'), _('Machines'), _('Made'), '' ],
+			server.table([ _('Name'), _('Full name'), _('Email'), _('Role'), _('Machines'), _('Made'), '' ],
 				users.map(user => ({ id: user.id, row: [
-					user.name, user.displayName, user.email, String(machines(user)),
+					user.name, user.displayName, user.email, ROLES[user.role], String(machines(user)),
 					server.when(user.createdAt), [
 						server.button(_('Rename'), 'edit', () => this.rename(user), { 'data-action': 'rename' }), ' ',
+						server.button(_('Role'), 'edit', () => this.role(user, users), { 'data-action': 'role' }), ' ',
 						server.button(_('Delete'), 'remove', () => this.remove(user), { 'data-action': 'delete' })
 					]
 				] })), _('There are no users. Each machine belongs to one.')),
@@ -47,6 +58,18 @@ return server.page({
 			E('p', {}, [ _('An access policy that names the user by the old name no longer means this user.') ]),
 			server.field(_('Name'), name)
 		], _('Rename'), 'positive', () => this.after(server.userRename(user.id, name.value.trim())));
+	},
+
+	role(user, users) {
+		const role = server.select('role', Object.entries(ROLES));
+		const owner = users.find(other => other.role == 'owner' && other.id != user.id);
+
+		role.value = user.role;
+		server.dialog(_('Role of a user'), [
+			E('p', {}, [ _('An access policy knows who has a role as autogroup:owner, autogroup:network-admin and so on.') ]),
+			owner ? E('p', {}, [ _('“%s” becomes an admin if this user becomes the owner.').format(owner.name) ]) : '',
+			server.field(_('Role'), role)
+		], _('Save'), 'positive', () => this.after(server.userRole(user.id, role.value, true)));
 	},
 
 	remove(user) {
