@@ -82,7 +82,7 @@ impl Places {
         })
     }
 
-    /// As many as a descriptor limit allows ([`sys::raise_descriptor_limit`]).
+    /// As many as a descriptor limit allows ([`gramscale_rt::sys::raise_descriptor_limit`]).
     pub fn within(descriptors: usize) -> Rc<Self> {
         Self::new(descriptors.saturating_sub(RESERVED).max(FEWEST))
     }

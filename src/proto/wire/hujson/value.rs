@@ -7,7 +7,7 @@ use super::{Parser, SyntaxError};
 
 /// Reads one JSON value (RFC 8259) and nothing behind it.
 ///
-/// Duplicate names in an object are refused, and nesting beyond [`MAX_DEPTH`].
+/// Duplicate names in an object are refused, and nesting beyond [`MAX_DEPTH`](super::MAX_DEPTH).
 pub fn parse(text: &str) -> Result<Value<'_>, SyntaxError> {
     let mut parser = Parser::new(text);
     let value = parser.value()?;
