@@ -6,8 +6,7 @@ use gramscale_proto::netmap::View;
 use gramscale_proto::tailnet::Refusal;
 use gramscale_proto::wire::tailcfg::{MapRequest, OLDEST_VERSION};
 
-use super::rpc::{Client, text_answer};
-use super::session::{Answer, Body, Desk};
+use super::desk::{Answer, Body, Client, Desk};
 use super::{Control, too_old};
 
 pub(super) async fn answer(
@@ -19,14 +18,14 @@ pub(super) async fn answer(
 ) -> Answer {
     let request = match MapRequest::parse(body) {
         Ok(request) => request,
-        Err(error) => return text_answer(stream, 400, &error.to_string()),
+        Err(error) => return Answer::text(stream, 400, &error.to_string()),
     };
     if request.version < OLDEST_VERSION {
-        return text_answer(stream, 400, &too_old(request.version));
+        return Answer::text(stream, 400, &too_old(request.version));
     }
     let state = &control.state;
     let Some(key) = request.nodekey else {
-        return text_answer(stream, 400, "the request has no NodeKey");
+        return Answer::text(stream, 400, "the request has no NodeKey");
     };
     let node = match state.read(|tailnet| tailnet.asking(&client.machine, &key)) {
         Ok(node) => node,
@@ -36,12 +35,12 @@ pub(super) async fn answer(
             let parts = state.with_netmap(|netmap| netmap.farewell(&key, request.wants_zstd()));
             return Answer { stream, status: 200, kind: "", body: Body::Parts(parts) };
         }
-        Err(refusal) => return text_answer(stream, 404, &refusal.to_string()),
+        Err(refusal) => return Answer::text(stream, 404, &refusal.to_string()),
     };
     if !request.readonly {
         let updated = state.take_in(|tailnet, _| tailnet.update(node, &request)).await;
         if let Err(failure) = updated {
-            return text_answer(stream, 500, &failure.to_string());
+            return Answer::text(stream, 500, &failure.to_string());
         }
     }
     let (version, zstd) = (request.version, request.wants_zstd());
@@ -50,7 +49,7 @@ pub(super) async fn answer(
         return Answer { stream, status: 200, kind: "", body: Body::Map(map) };
     }
     if request.omitpeers {
-        return text_answer(stream, 200, "");
+        return Answer::text(stream, 200, "");
     }
     let message = state.render_once(View::new(node, key, version, zstd));
     Answer { stream, status: 200, kind: "", body: Body::Parts(message.unwrap_or_default()) }

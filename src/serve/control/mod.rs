@@ -5,6 +5,7 @@
 //! then waits for the socket, for answers that other tasks prepare, and for news of its map
 //! streams; it has buffers only while it does something.
 
+mod desk;
 mod map;
 mod register;
 mod rpc;

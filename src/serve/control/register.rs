@@ -10,8 +10,7 @@ use gramscale_proto::wire::json::Json;
 use gramscale_proto::wire::tailcfg::{OLDEST_VERSION, RegisterRequest};
 use gramscale_rt::random;
 
-use super::rpc::{Client, json_answer, text_answer};
-use super::session::Answer;
+use super::desk::{Answer, Client};
 use super::{Control, too_old};
 
 pub(super) async fn answer(
@@ -22,10 +21,10 @@ pub(super) async fn answer(
 ) -> Answer {
     let request = match RegisterRequest::parse(body).and_then(|r| r.expiry().map(|_| r)) {
         Ok(request) => request,
-        Err(error) => return text_answer(stream, 400, &error.to_string()),
+        Err(error) => return Answer::text(stream, 400, &error.to_string()),
     };
     if request.version < OLDEST_VERSION {
-        return json_answer(stream, Outcome::Error(&too_old(request.version)).to_json(control));
+        return Answer::json(stream, Outcome::Error(&too_old(request.version)).to_json(control));
     }
     loop {
         let registered = control
@@ -43,7 +42,7 @@ pub(super) async fn answer(
             Ok(Registered::Login(id)) => {
                 let url = format!("{}/register/{id}", control.server_url);
                 log::info!("{} asks to be let in: {url}", client.machine.short());
-                return json_answer(stream, Outcome::Login(&url).to_json(control));
+                return Answer::json(stream, Outcome::Login(&url).to_json(control));
             }
             Ok(Registered::Wait(id)) => {
                 control.state.login_decided(id).await;
@@ -59,10 +58,10 @@ pub(super) async fn answer(
                 control.counters.registrations_refused.one();
                 let text = failure.to_string();
                 log::info!("registration of {} refused: {text}", client.machine.short());
-                return json_answer(stream, Outcome::Error(&text).to_json(control));
+                return Answer::json(stream, Outcome::Error(&text).to_json(control));
             }
         };
-        return json_answer(stream, outcome.to_json(control));
+        return Answer::json(stream, outcome.to_json(control));
     }
 }
 

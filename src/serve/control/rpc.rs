@@ -6,23 +6,13 @@ use gramscale_proto::netmap::PROBE_PATH;
 use gramscale_proto::tailnet::Probe;
 use gramscale_proto::tailnet::record::NodeId;
 use gramscale_proto::wire::h2::Request;
-use gramscale_proto::wire::key::MachineKey;
 
-use super::session::{Answer, Body, Desk};
+use super::desk::{Answer, Client, Desk};
 use super::{Control, map, register, ssh};
 
 /// Bytes of a request's body. Registrations and map requests are of 1 to 10 KB; somebody with
 /// many services and routes needs more.
 pub(super) const BODY_LIMIT: usize = 128 * 1024;
-
-/// Who asks.
-#[derive(Clone, Copy)]
-pub(super) struct Client {
-    /// The machine, proved by the handshake.
-    pub(super) machine: MachineKey,
-    /// The client's capability version as it was in the handshake.
-    pub(super) version: u16,
-}
 
 /// Answers a request.
 pub(super) async fn answer(
@@ -33,7 +23,7 @@ pub(super) async fn answer(
 ) -> Answer {
     let stream = request.stream;
     let path = request.path.split('?').next().unwrap_or_default().to_owned();
-    let reply = |status, text: &str| text_answer(stream, status, text);
+    let reply = |status, text: &str| Answer::text(stream, status, text);
     match (request.method.as_str(), path.as_str()) {
         ("POST", "/machine/register") => {
             register::answer(control, client, stream, &mut request.body).await
@@ -55,7 +45,7 @@ pub(super) async fn answer(
             log::info!("audit log of {}: {}", client.machine.short(), text.escape_debug());
             reply(200, "")
         }
-        ("POST", "/machine/feature/query") => json_answer(
+        ("POST", "/machine/feature/query") => Answer::json(
             stream,
             "{\"Complete\":false,\"Text\":\"This server does not offer this feature.\\n\",\
              \"URL\":\"\",\"ShouldWait\":false}",
@@ -99,13 +89,4 @@ fn whoami(control: &Control, client: Client) -> String {
     });
     let node = node.as_deref().unwrap_or("not registered");
     format!("{}\ncapability version {}\n{node}\n", client.machine, client.version)
-}
-
-pub(super) fn text_answer(stream: u32, status: u16, text: &str) -> Answer {
-    let kind = if text.is_empty() { "" } else { "text/plain; charset=utf-8" };
-    Answer { stream, status, kind, body: Body::Whole(text.as_bytes().to_vec()) }
-}
-
-pub(super) fn json_answer(stream: u32, json: impl Into<Vec<u8>>) -> Answer {
-    Answer { stream, status: 200, kind: "application/json", body: Body::Whole(json.into()) }
 }

@@ -1,6 +1,5 @@
 //! One connection of a client, from the handshake to its end.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::pin;
@@ -11,9 +10,10 @@ use futures_lite::{AsyncWriteExt as _, FutureExt as _, future};
 use gramscale_proto::netmap::Netmap;
 use gramscale_proto::wire::h2::{self, Code, Event, Part};
 use gramscale_proto::wire::noise::{self, NoiseError};
-use gramscale_rt::{Notify, Sleep, Task, sleep_until, spawn, timeout};
+use gramscale_rt::{Sleep, Task, sleep_until, spawn, timeout};
 
 use super::super::state::MapStream;
+use super::desk::{Answer, Body, Client, Desk};
 use super::{Control, rpc};
 use crate::net::{Connection, Stream};
 
@@ -49,39 +49,6 @@ const WRITE: usize = 3 * noise::MAX_PLAIN;
 
 /// How long a piece of output may take to be written; the kernel's buffers are larger than it.
 const WRITE_TIME: Duration = Duration::from_secs(60);
-
-/// Where tasks that answer requests leave their answers.
-#[derive(Default)]
-pub(super) struct Desk {
-    pub(super) wake: Rc<Notify>,
-    answers: RefCell<Vec<Answer>>,
-}
-
-/// The answer to a request.
-pub(super) struct Answer {
-    pub(super) stream: u32,
-    pub(super) status: u16,
-    pub(super) kind: &'static str,
-    pub(super) body: Body,
-}
-
-/// What follows the head of an answer.
-pub(super) enum Body {
-    /// All of it.
-    Whole(Vec<u8>),
-    /// Some parts, and then the end.
-    Parts(Vec<Rc<[u8]>>),
-    /// Messages of a map stream, until that is over.
-    Map(Rc<MapStream>),
-}
-
-impl Desk {
-    /// Hands in an answer.
-    pub(super) fn answer(&self, answer: Answer) {
-        self.answers.borrow_mut().push(answer);
-        self.wake.notify();
-    }
-}
 
 /// One connection.
 pub(super) struct Session {
@@ -272,7 +239,7 @@ impl Session {
         self.used = Instant::now();
         self.control.counters.requests.one();
         let (control, desk) = (self.control.clone(), self.desk.clone());
-        let client = rpc::Client { machine: self.noise.peer, version: self.noise.version };
+        let client = Client { machine: self.noise.peer, version: self.noise.version };
         let stream = request.stream;
         let task = spawn(async move {
             let answer = rpc::answer(&control, &desk, client, request).await;
@@ -291,7 +258,7 @@ impl Session {
     }
 
     fn collect_answers(&mut self, connection: &Connection) {
-        let answers = std::mem::take(&mut *self.desk.answers.borrow_mut());
+        let answers = self.desk.take();
         for Answer { stream, status, kind, body } in answers {
             self.tasks.retain(|(of, _)| *of != stream);
             self.used = Instant::now();

@@ -12,8 +12,7 @@ use gramscale_proto::wire::json::Json;
 use gramscale_rt::{random, timeout};
 
 use super::Control;
-use super::rpc::{Client, json_answer, text_answer};
-use super::session::Answer;
+use super::desk::{Answer, Client};
 
 /// Where the question lies.
 pub(super) const PATH: &str = "/machine/ssh/action/";
@@ -26,7 +25,7 @@ pub(super) async fn answer(
     target: &str,
 ) -> Answer {
     let Some(question) = Question::parse(target) else {
-        return text_answer(stream, 400, "two node ids and local_user are expected");
+        return Answer::text(stream, 400, "two node ids and local_user are expected");
     };
     let Question { from, to, login, asked } = &question;
     loop {
@@ -38,9 +37,9 @@ pub(super) async fn answer(
             Ok(SshAnswer::Wait(id)) => {
                 let _ = timeout(CHECK_TIMEOUT, control.state.login_decided(id)).await;
             }
-            Ok(answer) => return json_answer(stream, question.render(control, answer)),
-            Err(Refusal::NoNode(_)) => return text_answer(stream, 404, "there is no such node"),
-            Err(refusal) => return text_answer(stream, 401, &refusal.to_string()),
+            Ok(answer) => return Answer::json(stream, question.render(control, answer)),
+            Err(Refusal::NoNode(_)) => return Answer::text(stream, 404, "there is no such node"),
+            Err(refusal) => return Answer::text(stream, 401, &refusal.to_string()),
         }
     }
 }
