@@ -78,7 +78,17 @@ async fn talk(device: &Device, peer: &str, port: u16, text: &str) -> Outcome<Str
     };
     let node = tokio::time::timeout(PATIENCE, found).await.map_err(|_| format!("no peer is named {peer}"))??;
     let there = SocketAddr::from((node.tailnet_address.ipv4.addr(), port));
-    let stream = tokio::time::timeout(PATIENCE, device.tcp_connect(there)).await.map_err(|_| "no answer")??;
+    let connected = async {
+        loop {
+            // The peer hears of us when we hear of it, and resets what comes before that has taken effect.
+            match device.tcp_connect(there).await {
+                Ok(stream) => return stream,
+                Err(error) => eprintln!("{there}: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let stream = tokio::time::timeout(PATIENCE, connected).await.map_err(|_| "no answer")?;
     let (from, mut to) = tokio::io::split(stream);
     to.write_all(format!("{text}\n").as_bytes()).await?;
     let mut line = String::new();
