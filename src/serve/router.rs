@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_lite::future::BoxedLocal;
+use gramscale_proto::tailnet::{Now, Tailnet};
 use gramscale_proto::wire::http1::Head;
 use gramscale_proto::wire::prefix::Prefix;
 use gramscale_rt::{random, sys};
@@ -71,7 +72,7 @@ impl Router {
         }
         let local = peer.is_none();
         let call = Call { head: &request.head, local, body: &request.body };
-        let done = self.state.attempt(|tailnet, now| {
+        let answer = |tailnet: &mut Tailnet, now: Now| {
             let file = self.state.policy_file();
             let policy = match &*file {
                 Some((path, text)) => PolicySource::File { path, text },
@@ -81,8 +82,12 @@ impl Router {
             let mut admin = Admin { tailnet, now, random: &mut random, policy, well, vitals };
             let response = admin.answer(&call);
             if response.status < 400 { Ok(response) } else { Err(response) }
-        });
-        match done.await {
+        };
+        let done = match request.head.method.as_str() {
+            "GET" => self.state.consult(answer).await,
+            _ => self.state.attempt(answer).await,
+        };
+        match done {
             Ok(Ok(response) | Err(response)) => response,
             Err(error) => Problem::new(503, error.to_string()).response(),
         }

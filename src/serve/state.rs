@@ -28,6 +28,10 @@ const GATHER_MAX: Duration = Duration::from_millis(500);
 /// What is told sooner than this leaves time for all that may come.
 const GATHER_FROM: Duration = Duration::from_millis(2);
 
+/// How often a question is answered anew because what was read was lost: while nothing can be
+/// stored, others may go on trying.
+const CONSULTS: u32 = 8;
+
 /// How the clock comes to be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockTrust {
@@ -178,6 +182,22 @@ impl State {
         }
         stored.await?;
         Ok(answer)
+    }
+
+    /// [`Self::attempt`] for commands that only read: when what they read is lost on its way to the
+    /// disk, they read again, what is left.
+    pub async fn consult<T, E>(
+        self: &Rc<Self>,
+        command: impl Fn(&mut Tailnet, Now) -> Result<T, E>,
+    ) -> Result<Result<T, E>, StoreError> {
+        for _ in 1..CONSULTS {
+            if let Ok(answer) = self.attempt(&command).await {
+                return Ok(answer);
+            }
+            // Those whose changes are lost take them back when they are run.
+            yield_now().await;
+        }
+        self.attempt(&command).await
     }
 
     /// [`Self::execute`] for what nodes say of themselves: their answer tells nothing that others
@@ -483,6 +503,9 @@ mod tests {
             memory.set_fuse(Some(0));
             let (lost, seen) = zip(join("bob"), count()).await;
             assert!(lost.is_err() && seen.is_err());
+            let again = state.consult(|tailnet, _| Ok::<_, ()>(tailnet.users().count()));
+            let (lost, seen) = zip(join("bob"), again).await;
+            assert!(lost.is_err() && seen.unwrap() == Ok(1));
             memory.set_fuse(None);
             assert_eq!(count().await.unwrap(), 1);
         });
