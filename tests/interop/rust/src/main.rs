@@ -80,7 +80,7 @@ async fn talk(device: &Device, peer: &str, port: u16, text: &str) -> Outcome<Str
     let there = SocketAddr::from((node.tailnet_address.ipv4.addr(), port));
     let connected = async {
         loop {
-            // The peer hears of us when we hear of it, and resets what comes before that has taken effect.
+            // The peer hears of us when we hear of it: the first dial may come before it is ready.
             match device.tcp_connect(there).await {
                 Ok(stream) => return stream,
                 Err(error) => eprintln!("{there}: {error}"),
