@@ -1,6 +1,6 @@
 //! Aliases: what a policy calls nodes, people and addresses.
 
-use std::cell::Cell;
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use crate::wire::prefix::Prefix;
@@ -76,9 +76,9 @@ pub(super) struct Names {
     pub(super) groups: Vec<Group>,
     pub(super) hosts: Vec<(String, Prefix)>,
     pub(super) tags: Vec<String>,
-    /// How long the name is that stood for all users: the service refuses the old and the new name
-    /// in one document.
-    pub(super) members: Cell<usize>,
+    /// The name that first stood for all users: the service refuses the old and the new name in one
+    /// document.
+    pub(super) members: OnceCell<String>,
 }
 
 /// A group of users.
@@ -96,13 +96,12 @@ impl Names {
         text: &str,
         position: Position,
     ) -> Result<Alias, Fault> {
-        if matches!(text, "autogroup:member" | "autogroup:members") {
-            let before = self.members.replace(text.len());
-            if before != 0 && before != text.len() {
-                return Err(at.fault(
-                    "autogroup:members is the old name of autogroup:member: use only one of them",
-                ));
-            }
+        if matches!(text, "autogroup:member" | "autogroup:members")
+            && self.members.get_or_init(|| text.to_owned()) != text
+        {
+            return Err(at.fault(
+                "autogroup:members is the old name of autogroup:member: use only one of them",
+            ));
         }
         self.plain_alias(text, position).map_err(|message| at.fault(message))
     }

@@ -172,8 +172,10 @@ impl Compiled {
             let unplaced = |message| Error::at(Default::default(), message);
             people.users(alias, &self.policy.names).map_err(unplaced)?;
         }
-        let changed = self.users != users;
         self.people = people;
+        if self.users == users {
+            return Ok(false);
+        }
         let before = std::mem::replace(&mut self.users, users);
         for place in 0..self.nodes.len() {
             let user = self.nodes.get(place).and_then(Option::as_ref).and_then(|node| node.user);
@@ -182,7 +184,7 @@ impl Compiled {
                 self.classify(place);
             }
         }
-        Ok(changed)
+        Ok(true)
     }
 
     /// Adds a node, or takes note of how it is now.
