@@ -31,6 +31,7 @@ def run(report, lab):
     report.check("whois: another user's machine", whois, clients[0], stranger, "gina")
     for one, other in pairs:
         report.check(f"serve: {one.name} opens a port and a page that {other.name} serves", served, one, other)
+    report.check("funnel: each release opens one once the policy allows it", funnelled, lab, server, clients)
     # Releases before 1.86 know nothing of it.
     report.check("a granted peer relay carries two releases that cannot reach each other", by_peer, lab, server, *clients[-2:],
                  stranger)
@@ -79,6 +80,29 @@ def served(one, other):
             size = one.host.run("curl", "-sS", "--fail", "-m", "20", "-o", "/dev/null", "-w", "%{size_download}", page)
             expect(size == "131072", f"{size} bytes arrived from {page}")
     other.cli("serve", "reset")
+
+
+def funnelled(lab, server, clients):
+    """What comes in over a funnel comes from the hosted service, so this ends where a client is ready for it."""
+
+    def told(client, *attributes):
+        put(lab, server, {"grants": [ALL], "nodeAttrs": [{"target": ["fred@"], "attr": attributes}]})
+        wait(f"{client.name} to be told", 10, lambda: all((name in caps(client)) == (name in attributes)
+                                                          for name in ("https", "funnel")))
+
+    def caps(client):
+        return client.status()["Self"].get("CapMap", {})
+
+    def opens(client):
+        client.cli("funnel", "--bg", "--tcp=8443", "tcp://localhost:8000")
+        return "AllowFunnel" in json.loads(client.cli("funnel", "status", "--json"))
+
+    for client in clients:
+        told(client, "https")
+        expect(not opens(client), "it opens a funnel that no policy allows")
+        told(client, "https", "funnel")
+        expect(opens(client), "it opens no funnel")
+        client.cli("funnel", "reset")
 
 
 def by_peer(lab, server, one, other, relay):

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::str::FromStr;
 
-use gramscale_proto::netmap::Dns;
+use gramscale_proto::netmap::{Device, Dns};
 use gramscale_proto::policy::{Compiled, Person, Policy, Role, Subject};
 use gramscale_proto::wire::prefix::Prefix;
 use serde::Deserialize;
@@ -253,7 +253,7 @@ impl<'a> Tailnet<'a> {
             "self_allowed_ips": own,
             "caps": caps.keys().collect::<Vec<_>>(),
             "cap_map": caps,
-            "dns": self.dns()?,
+            "dns": self.dns(node, caps.keys().map(String::as_str))?,
         }))
     }
 
@@ -285,8 +285,13 @@ impl<'a> Tailnet<'a> {
         out.into()
     }
 
-    /// The name of the tailnet is not part of a case, so it is left out.
-    fn dns(&self) -> Result<Value, String> {
+    /// The name of the tailnet is not part of a case, so it is left out. Nameservers override those
+    /// that a node has, which is what setting them over the service's API does.
+    fn dns<'n>(
+        &self,
+        node: &'n Node<'_>,
+        attributes: impl Iterator<Item = &'n str>,
+    ) -> Result<Value, String> {
         let settings = &self.case.tailnet_dns;
         let dns = Dns {
             magic: settings.magic_dns,
@@ -296,8 +301,11 @@ impl<'a> Tailnet<'a> {
             search: settings.search_paths.clone(),
             ..Dns::default()
         };
+        let machine = node.machine;
+        let address = Some(machine.ipv4.into());
         let mut out = Vec::new();
-        dns.render(&mut out);
+        let device = Device { address, os: "linux", name: &machine.hostname };
+        dns.render_for(attributes, device, &mut out);
         let mut dns = read(&out)?;
         if let Some(dns) = dns.as_object_mut() {
             dns.retain(|_, value| *value != json!([]));

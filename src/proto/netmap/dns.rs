@@ -46,7 +46,7 @@ const PROFILE_MAX: usize = 64;
 
 /// What NextDNS is told by one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NextDns<'a> {
+struct NextDns<'a> {
     /// The profile in place of the configured one.
     profile: Option<&'a str>,
     /// Which device asks.
@@ -55,15 +55,18 @@ pub(super) struct NextDns<'a> {
 
 /// A device as NextDNS lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Device<'a> {
-    pub(super) address: Option<std::net::IpAddr>,
-    pub(super) os: &'a str,
-    pub(super) name: &'a str,
+pub struct Device<'a> {
+    /// Its address in the tailnet.
+    pub address: Option<std::net::IpAddr>,
+    /// Its operating system.
+    pub os: &'a str,
+    /// Its host name.
+    pub name: &'a str,
 }
 
 impl<'a> NextDns<'a> {
     /// By the attributes of a node, in their order: the first profile holds.
-    pub(super) fn new(attributes: impl Iterator<Item = &'a str>, device: Device<'a>) -> Self {
+    fn new(attributes: impl Iterator<Item = &'a str>, device: Device<'a>) -> Self {
         let mut own = Self { profile: None, device: Some(device) };
         for value in attributes.filter_map(|name| name.strip_prefix(ATTRIBUTE)) {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
@@ -102,14 +105,23 @@ impl Dns {
         self.write(&mut Json::new(out), None);
     }
 
+    /// The same as it is for one node, by the names of its attributes.
+    pub fn render_for<'a>(
+        &self,
+        attributes: impl Iterator<Item = &'a str>,
+        device: Device<'a>,
+        out: &mut Vec<u8>,
+    ) {
+        self.write(&mut Json::new(out), Some(&NextDns::new(attributes, device)));
+    }
+
     /// Whether what it says depends on the node.
     pub(super) fn is_personal(&self) -> bool {
         let mut servers = self.nameservers.iter().chain(self.split.values().flatten());
         servers.any(|server| server.starts_with(NEXTDNS))
     }
 
-    /// Writes the `DNSConfig`.
-    pub(super) fn write(&self, json: &mut Json<'_>, own: Option<&NextDns<'_>>) {
+    fn write(&self, json: &mut Json<'_>, own: Option<&NextDns<'_>>) {
         json.open('{');
         if !self.nameservers.is_empty() {
             json.key(if self.override_local { "Resolvers" } else { "FallbackResolvers" });
@@ -118,8 +130,8 @@ impl Dns {
         if !self.split.is_empty() {
             json.key("Routes").open('{');
             for (suffix, servers) in &self.split {
-                json.text(suffix);
-                json.colon();
+                // As the hosted service writes them; clients read them with a dot or without.
+                json.text(&format!("{}.", suffix.trim_end_matches('.'))).colon();
                 resolvers(json, servers, own);
             }
             json.close('}');
@@ -210,7 +222,7 @@ mod tests {
         };
         assert_eq!(
             text(&dns),
-            "{\"Resolvers\":[{\"Addr\":\"1.1.1.1\"}],\"Routes\":{\"corp.example\":[{\"Addr\":\
+            "{\"Resolvers\":[{\"Addr\":\"1.1.1.1\"}],\"Routes\":{\"corp.example.\":[{\"Addr\":\
              \"10.0.0.1\"}]},\"Domains\":[\"ts.lan\",\"example.org\"],\"Proxied\":true,\
              \"ExtraRecords\":[{\"Name\":\"nas.lan\",\"Type\":\"A\",\"Value\":\"192.0.2.1\"}]}"
         );

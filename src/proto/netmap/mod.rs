@@ -18,12 +18,11 @@ mod view;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-pub use dns::{Dns, Record};
+pub use dns::{Device, Dns, Record};
 pub use profile::write_login;
 pub use view::View;
 
 use bits::Slots;
-use dns::{Device, NextDns};
 use news::News;
 use node::{Form, Whom};
 use profile::{owner, profiles};
@@ -375,9 +374,8 @@ impl Netmap {
         let (node, attributes) = (&member.node, tailnet.attributes(member.node.id));
         let os = member.soft.host.os.as_str();
         let device = Device { address: node.addresses().next(), os, name: &node.hostname };
-        let own = NextDns::new(attributes.keys().copied(), device);
         let mut out = Vec::new();
-        self.settings.dns.write(&mut Json::new(&mut out), Some(&own));
+        self.settings.dns.render_for(attributes.keys().copied(), device, &mut out);
         Cow::Owned(out)
     }
 
