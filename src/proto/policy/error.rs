@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::wire::hujson;
-
 /// Why a policy is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -37,19 +35,3 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// An error while only the offset is known.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) offset: usize,
-    pub(super) path: String,
-    pub(super) message: String,
-}
-
-impl Fault {
-    /// The error that it is in `text`.
-    pub(super) fn locate(self, text: &str) -> Error {
-        let (line, column) = hujson::position(text, self.offset);
-        Error { line, column, path: self.path, message: self.message }
-    }
-}

@@ -5,34 +5,22 @@
 //! the tailnet policy file") as far as a server of one's own can have it.
 
 pub mod ablation;
-mod alias;
-mod attribute;
-mod bits;
 mod compiled;
 mod document;
 mod error;
-mod filter;
-mod ports;
-mod probe;
 mod range;
-mod rule;
-mod source;
-mod ssh;
-mod subject;
-mod tag;
-mod trial;
-mod walk;
-mod yaml;
+mod role;
 
-pub use compiled::{Compiled, RouteUse};
+pub use compiled::{
+    Compiled, Explanation, Filter, Person, RouteUse, SSH_CHECK_URL, Subject, split_port,
+    write_ssh_accept,
+};
+pub use document::ports::Ports;
+pub use document::rule::Origin;
+pub use document::ssh::SshAction;
 pub use document::{MAX_TEXT, Policy};
 pub use error::Error;
-pub use filter::Filter;
-pub use ports::Ports;
-pub use probe::{Explanation, split_port};
-pub use rule::Origin;
-pub use ssh::{SSH_CHECK_URL, SshAction, write_ssh_accept};
-pub use subject::{Person, Role, Subject};
+pub use role::Role;
 
 #[cfg(test)]
 mod tests;

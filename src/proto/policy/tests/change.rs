@@ -1,5 +1,7 @@
 //! Nodes and users that come, change and go.
 
+use crate::policy::document::alias::Alias;
+
 use super::*;
 
 #[test]
@@ -52,7 +54,7 @@ fn a_name_of_two_users_is_refused() {
     let mut compiled = Compiled::new(policy, &PEOPLE).unwrap();
     assert!(compiled.set_people(&[PEOPLE[0], twin]).is_err());
     assert_eq!(
-        compiled.people.users(&alias::Alias::User("ann@".into()), &Default::default()),
+        compiled.people.users(&Alias::User("ann@".into()), &Default::default()),
         Ok(vec![1])
     );
 }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::super::ports;
+use super::super::document::ports;
 use super::super::range;
 use super::*;
 

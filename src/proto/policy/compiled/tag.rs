@@ -1,11 +1,11 @@
 //! Who may give which tag, and whose routes need no approval.
 
+use crate::policy::ablation::Part;
+use crate::policy::document::alias::Alias;
 use crate::wire::prefix::Prefix;
 
-use super::ablation::Part;
-use super::alias::Alias;
-use super::compiled::{Compiled, Mode};
 use super::subject::Subject;
+use super::{Compiled, Mode};
 
 impl Compiled {
     /// Whether nodes can have the tag at all: it is in `tagOwners`.

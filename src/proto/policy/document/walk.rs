@@ -2,7 +2,7 @@
 
 use crate::wire::hujson::{Kind, Value};
 
-use super::error::Fault;
+use super::fault::Fault;
 
 /// A value of the document and the way to it.
 #[derive(Clone, Copy)]

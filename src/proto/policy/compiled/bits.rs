@@ -4,7 +4,7 @@
 ///
 /// Words behind the end count as zero, so that sets of different lengths compare and combine.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Bits(Vec<u32>);
+pub(crate) struct Bits(Vec<u32>);
 
 impl Bits {
     pub(super) fn set(&mut self, at: usize, on: bool) {

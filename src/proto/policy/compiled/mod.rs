@@ -4,23 +4,38 @@
 //! whose source it is and the rules whose destination it is. Whether two nodes see each other is
 //! then an intersection of a few words, and a new node costs one look at each rule.
 
+mod attribute;
+mod bits;
+mod filter;
+mod probe;
+mod route;
+mod source;
+mod ssh;
+mod subject;
+mod tag;
+mod trial;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::policy::ablation::Part;
+use crate::policy::document::Policy;
+use crate::policy::document::alias::Alias;
+use crate::policy::document::ssh::SshRule;
+use crate::policy::error::Error;
+use crate::policy::range;
 use crate::wire::prefix::Prefix;
 use crate::wire::sorted::{Map, Set};
 
-use super::ablation::Part;
-use super::alias::Alias;
-use super::bits::Bits;
-use super::document::Policy;
-use super::error::Error;
-use super::filter::Filter;
-use super::probe;
-use super::range;
-use super::source::Cache;
-use super::ssh::SshRule;
-use super::subject::{Node, People, Person, Reach, Subject};
+use self::bits::Bits;
+use self::source::Cache;
+use self::subject::{Node, People, Reach};
+
+pub use self::filter::Filter;
+pub use self::probe::{Explanation, split_port};
+pub use self::route::RouteUse;
+pub use self::ssh::{SSH_CHECK_URL, write_ssh_accept};
+pub use self::subject::{Person, Subject};
 
 /// A policy and what it makes of the nodes.
 #[derive(Debug)]
@@ -68,18 +83,6 @@ pub(super) enum Mode {
     Open,
     /// A policy.
     Rules,
-}
-
-/// How a viewer may use a route of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouteUse {
-    /// Not at all.
-    No,
-    /// Through whichever router is the primary one for it.
-    Primary,
-    /// Through one of the peers of which this is said, whoever is the primary router: the primary
-    /// one if it is among them, else the first that is there. An exit node is offered in any case.
-    Steered,
 }
 
 impl Compiled {
@@ -232,57 +235,6 @@ impl Compiled {
         })
     }
 
-    /// How `viewer` may use a route of `peer`.
-    pub fn route(&self, viewer: u64, peer: u64, route: &Prefix) -> RouteUse {
-        let (Some(viewer), Some(peer)) = (self.node(viewer), self.node(peer)) else {
-            return RouteUse::No;
-        };
-        let Some(place) = peer.routes.iter().position(|own| own == route) else {
-            return RouteUse::No;
-        };
-        // A router also gets the routes that it shares, so that it can stand back for the primary.
-        let shared = !route.is_exit() && viewer.routes.contains(route) && !Part::Shared.is_off();
-        if self.mode == Mode::Open || (shared && self.meet(viewer, peer)) {
-            return RouteUse::Primary;
-        }
-        let Some(through) = peer.through.get(place) else { return RouteUse::No };
-        let onward = viewer.all.from.and(&through.to);
-        if onward.exceeds(&self.via_rules) || through.from.meets(&viewer.all.to) {
-            RouteUse::Primary
-        } else if onward.meets(&self.via_rules) && !Part::Steering.is_off() {
-            RouteUse::Steered
-        } else {
-            RouteUse::No
-        }
-    }
-
-    /// Whether `viewer` reaches a route through `peer`: what stands in the AllowedIPs that it is
-    /// told of that peer, beside addresses.
-    ///
-    /// `primary` is the primary router for the route, `online` tells which nodes are there. Exit
-    /// nodes are not elected: all that the viewer may use are offered.
-    pub fn carries(
-        &self,
-        viewer: u64,
-        peer: u64,
-        route: &Prefix,
-        primary: Option<u64>,
-        online: impl Fn(u64) -> bool,
-    ) -> bool {
-        let steered = |id: &u64| self.route(viewer, *id, route) == RouteUse::Steered;
-        match self.route(viewer, peer, route) {
-            RouteUse::No => false,
-            RouteUse::Primary | RouteUse::Steered if route.is_exit() => !Part::ExitNodes.is_off(),
-            RouteUse::Primary => primary == Some(peer),
-            RouteUse::Steered => {
-                let candidates = || self.places.keys().copied().filter(steered);
-                let elected = primary.filter(|id| steered(id) && online(*id));
-                let elected = elected.or_else(|| candidates().find(|id| online(*id)));
-                elected.or_else(|| candidates().next()) == Some(peer)
-            }
-        }
-    }
-
     /// The packet filter of a node; empty for one that is not known.
     pub fn filter(&self, id: u64) -> Rc<Filter> {
         self.cache.borrow_mut().filter(self, self.places.get(&id).copied())
@@ -386,30 +338,9 @@ impl Compiled {
         }
     }
 
-    /// The rules that concern a route of a router that is in some aliases: from what lies behind
-    /// it and to it.
-    fn route_reach(&self, route: &Prefix, router: &Bits) -> Reach {
-        let aliases = self.policy.table.aliases.iter().enumerate();
-        if route.is_exit() {
-            let to = aliases.filter(|(_, alias)| match alias {
-                Alias::All | Alias::Internet => true,
-                Alias::Prefix(prefix) => route.covers(prefix) && range::in_internet(prefix),
-                _ => false,
-            });
-            return self.reach(&Bits::default(), &to.map(|(at, _)| at).collect(), Some(router));
-        }
-        let both = aliases.filter(|(_, alias)| match alias {
-            Alias::All | Alias::Wild | Alias::Danger => true,
-            Alias::Prefix(prefix) => prefix.overlaps(route),
-            _ => false,
-        });
-        let both = both.map(|(at, _)| at).collect();
-        self.reach(&both, &both, Some(router))
-    }
-
     /// The rules with these aliases as source and as destination. Those that lead through certain
     /// routers have none but routes of such a router as destination.
-    fn reach(&self, from: &Bits, to: &Bits, router: Option<&Bits>) -> Reach {
+    pub(super) fn reach(&self, from: &Bits, to: &Bits, router: Option<&Bits>) -> Reach {
         let plans = || self.plans.iter().enumerate();
         let leads = |place: usize, plan: &Plan| {
             !self.via_rules.has(place)

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
+use crate::policy::error::Error;
 use crate::wire::hujson::{Kind, Member, Value};
 use crate::wire::yaml;
 
-use super::document::Policy;
-use super::error::Error;
+use super::Policy;
 
 impl Policy {
     /// [`Self::parse`] for what begins as HuJSON does, else the same document in YAML, in which

@@ -1,60 +1,53 @@
 //! The `tests` and `sshTests` of a policy: what must be allowed and what must not.
 
-use super::ablation::Part;
 use super::alias::{Alias, Names, Position};
-use super::compiled::Compiled;
-use super::document::Place;
-use super::error::{Error, Fault};
-use super::ports;
-use super::probe::{PINGS, TCP, UDP};
+use super::fault::Fault;
+use super::ports::{self, PINGS, TCP, UDP};
 use super::rule;
-use super::ssh::SshAction;
+use super::table::Place;
 use super::walk::At;
-
-/// How many failures one error lists.
-const MAX_LISTED: usize = 20;
 
 /// A member of `tests`.
 #[derive(Debug)]
-pub(super) struct Trial {
-    source: Named,
+pub(crate) struct Trial {
+    pub(crate) source: Named,
     /// The protocols of which one must be let through.
-    protocols: Vec<u8>,
+    pub(crate) protocols: Vec<u8>,
     /// The protocol as it is written, for errors.
-    suffix: String,
-    accept: Vec<(Named, u16)>,
-    deny: Vec<(Named, u16)>,
+    pub(crate) suffix: String,
+    pub(crate) accept: Vec<(Named, u16)>,
+    pub(crate) deny: Vec<(Named, u16)>,
 }
 
 /// A member of `sshTests`.
 #[derive(Debug)]
-pub(super) struct SshTrial {
-    source: Named,
-    destinations: Vec<Named>,
-    accept: Vec<Login>,
-    deny: Vec<Login>,
-    check: Vec<Login>,
+pub(crate) struct SshTrial {
+    pub(crate) source: Named,
+    pub(crate) destinations: Vec<Named>,
+    pub(crate) accept: Vec<Login>,
+    pub(crate) deny: Vec<Login>,
+    pub(crate) check: Vec<Login>,
 }
 
 /// An alias as it is written and where.
 #[derive(Debug)]
-struct Named {
-    alias: Alias,
-    text: String,
-    spot: Spot,
+pub(crate) struct Named {
+    pub(crate) alias: Alias,
+    pub(crate) text: String,
+    pub(crate) spot: Spot,
 }
 
 #[derive(Debug)]
-struct Login {
-    name: String,
-    spot: Spot,
+pub(crate) struct Login {
+    pub(crate) name: String,
+    pub(crate) spot: Spot,
 }
 
 /// Where something stands: the offset is for reading, the place for errors.
 #[derive(Debug, Default)]
-pub(super) struct Spot {
+pub(crate) struct Spot {
     pub(super) offset: usize,
-    pub(super) place: Place,
+    pub(crate) place: Place,
 }
 
 impl Named {
@@ -205,149 +198,4 @@ impl SshTrial {
         let logins = self.accept.iter_mut().chain(&mut self.deny).chain(&mut self.check);
         logins.map(|login| &mut login.spot)
     }
-}
-
-/// What was expected and did not come about.
-struct Failure {
-    place: Place,
-    text: String,
-}
-
-impl Compiled {
-    /// Runs the policy's `tests` and `sshTests`, and looks whether its email domains are those of
-    /// users: what is to be done before a policy is set, beside parsing it.
-    ///
-    /// The error lists the failures, and its place is that of the first.
-    pub fn test(&self) -> Result<(), Error> {
-        self.domains()?;
-        let mut failures = Vec::new();
-        for trial in &self.policy.trials {
-            self.run(trial, &mut failures);
-        }
-        for trial in &self.policy.ssh_trials {
-            self.run_ssh(trial, &mut failures);
-        }
-        let Some(first) = failures.first().filter(|_| !Part::Trials.is_off()) else {
-            return Ok(());
-        };
-        let (line, column) = first.place;
-        let mut message = "test(s) failed:".to_owned();
-        for failure in failures.iter().take(MAX_LISTED) {
-            message.push_str(&format!("\nline {}: {}", failure.place.0, failure.text));
-        }
-        if failures.len() > MAX_LISTED {
-            message.push_str(&format!("\nand {} more", failures.len() - MAX_LISTED));
-        }
-        Err(Error { line, column, path: String::new(), message })
-    }
-
-    fn domains(&self) -> Result<(), Error> {
-        for (domain, place) in self.policy.domains() {
-            if !self.people.has_domain(domain) {
-                let (line, column) = place;
-                let message = format!(
-                    "{domain} is not associated with this tailnet: no user's email is in it"
-                );
-                return Err(Error { line, column, path: String::new(), message });
-            }
-        }
-        Ok(())
-    }
-
-    fn run(&self, trial: &Trial, failures: &mut Vec<Failure>) {
-        let accept = trial.accept.iter().map(|to| (to, true));
-        for ((to, port), wanted) in accept.chain(trial.deny.iter().map(|to| (to, false))) {
-            let got = self.passes(trial, to, *port, wanted);
-            if got == Ok(wanted) {
-                continue;
-            }
-            let word = |allowed: bool| if allowed { "ALLOWED" } else { "DENIED" };
-            let got = got.map_or_else(|error| error, |got| word(got).to_owned());
-            let text = format!(
-                "{} -> {}{}: expected {}, got {got}",
-                trial.source.text,
-                to.text,
-                trial.suffix,
-                word(wanted)
-            );
-            failures.push(Failure { place: to.spot.place, text });
-        }
-    }
-
-    /// Whether the connections of a test are allowed: if that is wanted, whether all of them are,
-    /// and else whether any is.
-    fn passes(&self, trial: &Trial, to: &Named, port: u16, wanted: bool) -> Result<bool, String> {
-        let sources = self.probes(&trial.source.alias)?;
-        if sources.is_empty() {
-            return Err("no node for src".to_owned());
-        }
-        for from in &sources {
-            let targets = self.targets(from, &to.alias)?;
-            if targets.is_empty() {
-                return Err("no node for dst".to_owned());
-            }
-            for to in &targets {
-                let passes =
-                    |protocol: &u8| self.decide(from, to, Some(port), *protocol).is_allowed();
-                let allowed = trial.protocols.iter().any(passes);
-                if allowed != wanted {
-                    return Ok(allowed);
-                }
-            }
-        }
-        Ok(wanted)
-    }
-
-    fn run_ssh(&self, trial: &SshTrial, failures: &mut Vec<Failure>) {
-        let lists = [
-            (&trial.accept, "ALLOWED", Wanted::Login),
-            (&trial.deny, "DENIED", Wanted::Nothing),
-            (&trial.check, "ALLOWED via check", Wanted::Check),
-        ];
-        for (logins, expected, wanted) in lists {
-            for login in logins {
-                for to in &trial.destinations {
-                    let got = self.ssh_fails(trial, to, &login.name, wanted);
-                    let Err(got) = got else { continue };
-                    let text = format!(
-                        "{}/{} -> {}: expected {expected}, got {got}",
-                        trial.source.text, login.name, to.text
-                    );
-                    failures.push(Failure { place: login.spot.place, text });
-                }
-            }
-        }
-    }
-
-    /// Looks at all pairs of a test's nodes; the error is what came about instead.
-    fn ssh_fails(
-        &self,
-        trial: &SshTrial,
-        to: &Named,
-        login: &str,
-        wanted: Wanted,
-    ) -> Result<(), String> {
-        for from in &self.probes(&trial.source.alias)? {
-            for to in &self.targets(from, &to.alias)? {
-                let got = self.ssh_between(from, to, login).map(|rule| rule.action);
-                let (fits, word) = match got {
-                    None => (wanted == Wanted::Nothing, "DENIED"),
-                    Some(SshAction::Accept) => (wanted == Wanted::Login, "ALLOWED"),
-                    Some(SshAction::Check(_)) => (wanted != Wanted::Nothing, "ALLOWED via check"),
-                };
-                if !fits {
-                    return Err(word.to_owned());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What a test of a login wants.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Login,
-    Check,
-    Nothing,
 }

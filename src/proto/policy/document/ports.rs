@@ -19,6 +19,16 @@ impl Ports {
     }
 }
 
+/// TCP, which a question without a protocol is about.
+pub(crate) const TCP: u8 = 6;
+
+/// UDP.
+pub(super) const UDP: u8 = 17;
+
+/// ICMP and ICMPv6. Clients let them through between any two addresses between which they let
+/// anything through (wgengine/filter filter.go, matchIPsOnly).
+pub(crate) const PINGS: [u8; 2] = [1, 58];
+
 /// TCP, UDP and SCTP: the protocols that have ports.
 pub(super) const WITH_PORTS: [u8; 3] = [6, 17, 132];
 
@@ -42,7 +52,7 @@ const NAMES: [(&str, u8); 15] = [
 ];
 
 /// Reads `*` or a list such as `22,80-90`.
-pub(super) fn ports(text: &str) -> Result<Vec<Ports>, String> {
+pub(crate) fn ports(text: &str) -> Result<Vec<Ports>, String> {
     if text == "*" {
         return Ok(vec![Ports::ALL]);
     }
@@ -80,7 +90,7 @@ fn range(text: &str) -> Result<Ports, String> {
 }
 
 /// Reads a protocol's name or number; an empty text is the default: TCP, UDP and ICMP.
-pub(super) fn protocols(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn protocols(text: &str) -> Result<Vec<u8>, String> {
     if text.is_empty() {
         return Ok(Vec::new());
     }

@@ -3,11 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
+use crate::policy::document::ports::Ports;
+use crate::policy::range;
 use crate::wire::json::Json;
 use crate::wire::prefix::Prefix;
-
-use super::ports::Ports;
-use super::range;
 
 /// What may come in at one node: `[]FilterRule` of the clients (tailcfg.go).
 ///

@@ -2,12 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde::{Deserialize, Serialize};
-
+use crate::policy::ablation::Part;
+use crate::policy::document::alias::{Alias, Names};
+use crate::policy::role::Role;
 use crate::wire::prefix::Prefix;
 
-use super::ablation::Part;
-use super::alias::{Alias, Names};
 use super::bits::Bits;
 
 /// A user, as far as a policy can name it.
@@ -23,75 +22,6 @@ pub struct Person<'a> {
     pub provider_id: &'a str,
     /// Its role.
     pub role: Role,
-}
-
-/// A user's role (<https://tailscale.com/kb/1138/user-roles>): which autogroup it is in, beside
-/// `autogroup:member`. Stored by its place here.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub enum Role {
-    /// None of the others.
-    #[default]
-    Member,
-    /// May look at everything.
-    Auditor,
-    /// Pays the bills.
-    BillingAdmin,
-    /// Looks after users and nodes.
-    ItAdmin,
-    /// Looks after policy, routes and DNS.
-    NetworkAdmin,
-    /// May do anything.
-    Admin,
-    /// May do anything, and it is theirs: at most one user.
-    Owner,
-}
-
-impl Role {
-    /// All roles.
-    pub const ALL: [Self; 7] = [
-        Self::Owner,
-        Self::Admin,
-        Self::NetworkAdmin,
-        Self::ItAdmin,
-        Self::BillingAdmin,
-        Self::Auditor,
-        Self::Member,
-    ];
-
-    /// Its name in policies, behind `autogroup:`, and in interfaces.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::Admin => "admin",
-            Self::NetworkAdmin => "network-admin",
-            Self::ItAdmin => "it-admin",
-            Self::BillingAdmin => "billing-admin",
-            Self::Auditor => "auditor",
-            Self::Member => "member",
-        }
-    }
-
-    /// The role of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
-    }
-
-    /// Whether it is an administrator's, as the hosted service counts: the owner's is.
-    pub fn is_admin(self) -> bool {
-        self >= Self::Admin
-    }
-
-    /// Whether somebody with this role is in the autogroup of `group`.
-    fn is_in(self, group: Self) -> bool {
-        self == group || (group == Self::Admin && self.is_admin())
-    }
-
-    /// Whether it may give any tag that the policy defines, whoever owns that.
-    fn may_tag(self) -> bool {
-        self >= Self::NetworkAdmin
-    }
 }
 
 /// A node, as far as a policy looks at it.
@@ -114,7 +44,7 @@ pub struct Subject<'a> {
 
 /// People, kept to resolve the names in a policy.
 #[derive(Debug, Default)]
-pub(super) struct People(Vec<Known>);
+pub(crate) struct People(Vec<Known>);
 
 #[derive(Debug)]
 struct Known {
@@ -175,7 +105,7 @@ impl People {
     }
 
     /// The users of an alias of users, sorted. The error is a name that means more than one.
-    pub(super) fn users(&self, alias: &Alias, names: &Names) -> Result<Vec<u64>, String> {
+    pub(crate) fn users(&self, alias: &Alias, names: &Names) -> Result<Vec<u64>, String> {
         let mut users = match alias {
             Alias::User(text) => {
                 let found = self.named(text);
@@ -208,7 +138,7 @@ impl People {
 
 /// A node among the others, and what the rules say of it.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub(super) id: u64,
     pub(super) user: Option<u64>,
     pub(super) tags: Vec<String>,
@@ -229,7 +159,7 @@ pub(super) struct Node {
 
 /// Rules by their places.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Reach {
+pub(crate) struct Reach {
     /// The rules whose source it is.
     pub(super) from: Bits,
     /// The rules whose destination it is.

@@ -1,16 +1,28 @@
 //! The document as it is written, checked and in typed form.
 
+pub(super) mod alias;
+pub(super) mod attribute;
+mod fault;
+pub(super) mod ports;
+pub(super) mod rule;
+pub(super) mod ssh;
+pub(super) mod table;
+pub(super) mod trial;
+mod walk;
+mod yaml;
+
+use crate::policy::error::Error;
 use crate::wire::hujson;
 use crate::wire::prefix::Prefix;
-use crate::wire::sorted::Map;
 
-use super::alias::{self, Alias, Group, Names, Position};
-use super::attribute::{self, Grant};
-use super::error::{Error, Fault};
-use super::rule::{Reader, Rule};
-use super::ssh::SshRule;
-use super::trial::{SshTrial, Trial};
-use super::walk::At;
+use self::alias::{Alias, Group, Names, Position};
+use self::attribute::Grant;
+use self::fault::Fault;
+use self::rule::{Reader, Rule};
+use self::ssh::SshRule;
+use self::table::{Place, Table};
+use self::trial::{SshTrial, Trial};
+use self::walk::At;
 
 /// The longest text that is read as a policy. The hosted service stops at about half of it.
 pub const MAX_TEXT: usize = 2 << 20;
@@ -53,47 +65,6 @@ pub struct Policy {
     pub(super) attributes: Vec<Grant>,
     pub(super) trials: Vec<Trial>,
     pub(super) ssh_trials: Vec<SshTrial>,
-}
-
-/// A place in the text: line and column, from 1.
-pub(super) type Place = (u32, u32);
-
-/// The aliases and sources of all rules, each kept once.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    pub(super) aliases: Vec<Alias>,
-    /// Where each of them stands first; offsets, while the document is read, are in `offsets`.
-    pub(super) places: Vec<Place>,
-    offsets: Vec<usize>,
-    /// Lists of places in `aliases`, sorted.
-    pub(super) sources: Vec<Vec<usize>>,
-    alias_places: Map<Alias, usize>,
-    source_places: Map<Vec<usize>, usize>,
-}
-
-impl Table {
-    /// The place of an alias, which stands at an offset of the text.
-    pub(super) fn alias(&mut self, alias: Alias, offset: usize) -> usize {
-        let next = self.aliases.len();
-        let place = *self.alias_places.entry(alias.clone()).or_insert(next);
-        if place == next {
-            self.aliases.push(alias);
-            self.offsets.push(offset);
-        }
-        place
-    }
-
-    /// The place of a list of aliases.
-    pub(super) fn source(&mut self, mut aliases: Vec<usize>) -> usize {
-        aliases.sort_unstable();
-        aliases.dedup();
-        let next = self.sources.len();
-        let place = *self.source_places.entry(aliases.clone()).or_insert(next);
-        if place == next {
-            self.sources.push(aliases);
-        }
-        place
-    }
 }
 
 impl Policy {
@@ -156,13 +127,9 @@ impl Policy {
         aliases.chain(logins)
     }
 
-    /// Turns offsets into lines, and drops what only reading needs.
+    /// Turns offsets into places.
     fn locate(&mut self, lines: &hujson::Lines<'_>) {
-        let table = &mut self.table;
-        table.places = table.offsets.iter().map(|offset| lines.position(*offset)).collect();
-        table.offsets = Vec::new();
-        table.alias_places = Map::new();
-        table.source_places = Map::new();
+        self.table.locate(lines);
         let rules = self.rules.iter_mut().map(|rule| &mut rule.origin);
         for origin in rules.chain(self.ssh.iter_mut().map(|rule| &mut rule.origin)) {
             if !origin.section.is_empty() {

@@ -3,16 +3,16 @@
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
+use crate::policy::ablation::Part;
+use crate::policy::role::Role;
 use crate::wire::prefix::Prefix;
 
-use super::ablation::Part;
-use super::error::Fault;
-use super::subject::Role;
+use super::fault::Fault;
 use super::walk::At;
 
 /// What an alias stands for, names resolved as far as the document alone can.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Alias {
+pub(crate) enum Alias {
     /// `*` where anything is meant: destinations and targets.
     All,
     /// `*` as a source: the tailnet's ranges and its approved subnet routes.
@@ -43,7 +43,7 @@ pub(super) enum Alias {
 
 impl Alias {
     /// Whether nodes are in it for what they are, and not for their addresses.
-    pub(super) fn is_identity(&self) -> bool {
+    pub(crate) fn is_identity(&self) -> bool {
         !matches!(
             self,
             Self::All | Self::Wild | Self::Danger | Self::Internet | Self::Own | Self::Prefix(_)
@@ -53,7 +53,7 @@ impl Alias {
 
 /// Where an alias stands: not every form is good everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Position {
+pub(crate) enum Position {
     /// `src` of an ACL or a grant.
     Source,
     /// `dst` of an ACL or a grant.
@@ -72,8 +72,8 @@ pub(super) enum Position {
 
 /// The names that a document defines.
 #[derive(Debug, Default)]
-pub(super) struct Names {
-    pub(super) groups: Vec<Group>,
+pub(crate) struct Names {
+    pub(crate) groups: Vec<Group>,
     pub(super) hosts: Vec<(String, Prefix)>,
     pub(super) tags: Vec<String>,
     /// The name that first stood for all users: the service refuses the old and the new name in one
@@ -83,9 +83,9 @@ pub(super) struct Names {
 
 /// A group of users.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     pub(super) name: String,
-    pub(super) members: Vec<Alias>,
+    pub(crate) members: Vec<Alias>,
 }
 
 impl Names {
@@ -107,7 +107,7 @@ impl Names {
     }
 
     /// Reads an alias that stands in no document.
-    pub(super) fn plain_alias(&self, text: &str, position: Position) -> Result<Alias, String> {
+    pub(crate) fn plain_alias(&self, text: &str, position: Position) -> Result<Alias, String> {
         self.read(text, position).and_then(|alias| allowed(alias, text, position))
     }
 

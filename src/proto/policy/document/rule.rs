@@ -3,45 +3,45 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use crate::policy::ablation::Part;
 use crate::wire::hujson::Kind;
 use crate::wire::json::Json;
 
-use super::ablation::Part;
 use super::alias::{Alias, Names, Position};
-use super::document::Table;
-use super::error::Fault;
+use super::fault::Fault;
 use super::ports::{self, Ports};
+use super::table::Table;
 use super::walk::At;
 
 /// One rule in the form that is compiled: sources, destinations, one list of protocols.
 ///
 /// An ACL or grant makes several where its parts compile differently.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     /// Where it comes from.
-    pub(super) origin: Origin,
+    pub(crate) origin: Origin,
     /// Who may, as a place in the table's sources.
-    pub(super) source: usize,
+    pub(crate) source: usize,
     /// What may be reached. Empty if `own`.
-    pub(super) targets: Vec<Target>,
+    pub(crate) targets: Vec<Target>,
     /// The ports of `autogroup:self`, if this is a rule about a user's own nodes.
-    pub(super) own: Option<Vec<Ports>>,
+    pub(crate) own: Option<Vec<Ports>>,
     /// Protocol numbers; empty is the clients' default: TCP, UDP and ICMP.
-    pub(super) protocols: Vec<u8>,
+    pub(crate) protocols: Vec<u8>,
     /// The capabilities that it grants, as a JSON object, if it is not about packets.
-    pub(super) caps: Option<Rc<[u8]>>,
+    pub(crate) caps: Option<Rc<[u8]>>,
     /// The tags of the routers that lead there, as places in the table's aliases. If there are
     /// any, only what lies behind these routers is meant.
-    pub(super) via: Vec<usize>,
+    pub(crate) via: Vec<usize>,
 }
 
 /// Nodes or addresses that may be reached, and on which ports.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// A place in the table's aliases.
-    pub(super) alias: usize,
+    pub(crate) alias: usize,
     /// The ports; none where a capability is granted.
-    pub(super) ports: Vec<Ports>,
+    pub(crate) ports: Vec<Ports>,
 }
 
 /// Which rule of the document it is.

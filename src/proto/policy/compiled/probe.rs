@@ -3,27 +3,17 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::policy::document::alias::{Alias, Position};
+use crate::policy::document::ports::{self, PINGS, Ports, TCP};
+use crate::policy::document::rule::{Origin, Rule};
 use crate::wire::prefix::Prefix;
 use crate::wire::sorted::Map;
 
-use super::alias::{Alias, Position};
-use super::compiled::{Compiled, Mode};
-use super::ports::{self, Ports};
-use super::rule::{Origin, Rule};
 use super::subject::Node;
+use super::{Compiled, Mode};
 
 /// What clients take an empty list of protocols for: ICMP, TCP, UDP, ICMPv6 (wgengine/filter).
 const DEFAULT_PROTOCOLS: [u8; 4] = [1, 6, 17, 58];
-
-/// TCP, which a question without a protocol is about.
-pub(super) const TCP: u8 = 6;
-
-/// UDP.
-pub(super) const UDP: u8 = 17;
-
-/// ICMP and ICMPv6. Clients let them through between any two addresses between which they let
-/// anything through (wgengine/filter filter.go, matchIPsOnly).
-pub(super) const PINGS: [u8; 2] = [1, 58];
 
 /// Why a connection may be or may not be.
 #[derive(Clone, Debug, PartialEq, Eq)]

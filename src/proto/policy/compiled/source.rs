@@ -2,23 +2,23 @@
 
 use std::rc::{Rc, Weak};
 
+use crate::policy::ablation::Part;
+use crate::policy::document::alias::Alias;
+use crate::policy::document::ports::Ports;
+use crate::policy::document::rule::Rule;
+use crate::policy::range;
 use crate::wire::json::Json;
 use crate::wire::prefix::Prefix;
 use crate::wire::sorted::Map;
 
-use super::ablation::Part;
-use super::alias::Alias;
 use super::bits::Bits;
-use super::compiled::{Compiled, Mode};
 use super::filter::{Destination, Filter, FilterRule, render_prefix};
-use super::ports::Ports;
-use super::range;
-use super::rule::Rule;
 use super::subject::Node;
+use super::{Compiled, Mode};
 
 /// What was made before and still holds.
 #[derive(Debug, Default)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     /// By place in the table's sources.
     sources: Vec<Option<Sources>>,
     /// The filters that somebody has, by digest.
