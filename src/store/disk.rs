@@ -9,19 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gramscale_proto::tailnet::write::{Meta, NextIds, Snapshot, Write};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable};
 
 use super::error::{Kind, StoreError};
 use super::header;
 use super::medium::{Backend, Medium};
 use super::record::{self, Op, SCHEMA_KEY};
-use super::schema::{self, MIGRATIONS, Plan};
-
-/// One table for everything: a commit then rewrites one path from root to leaf, not one a table.
-const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
-
-/// The records, inside a transaction that writes.
-pub(super) type Table<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+use super::schema::{self, MIGRATIONS, Plan, TABLE};
 
 /// A file is written anew at start when it is larger than this ...
 const WASTE_MIN: u64 = 2 << 20;
@@ -210,9 +204,10 @@ impl Disk {
 
     fn reopen(&mut self) -> Result<(), StoreError> {
         self.database = None;
-        let medium = self.backend.medium();
-        if medium.size().map_err(|e| StoreError::io(&self.file, "read", &e))? > 0 {
-            header::check(medium).map_err(|kind| self.error(kind))?;
+        let (head, size) =
+            self.backend.head().map_err(|e| StoreError::io(&self.file, "read", &e))?;
+        if size > 0 {
+            header::check(&head, size).map_err(|kind| self.error(kind))?;
         }
         let clean = Rc::new(Cell::new(true));
         let repaired = Rc::clone(&clean);

@@ -4,7 +4,6 @@
 //! The fields are those of redb's file format 3 (its `docs/design.md`): all little-endian.
 
 use super::error::Kind;
-use super::medium::Medium;
 
 const MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
@@ -14,7 +13,7 @@ const REGION_HEADER_PAGES: usize = 16;
 const REGION_PAGES: usize = 20;
 const FULL_REGIONS: usize = 24;
 const LAST_REGION_PAGES: usize = 28;
-const FIELDS: usize = 32;
+pub(super) const FIELDS: usize = 32;
 
 /// Pages of a region: 4 GiB, redb's constant for pages of this size.
 const LARGE_REGION: u32 = 1 << 20;
@@ -22,22 +21,19 @@ const LARGE_REGION: u32 = 1 << 20;
 /// page is in use: 256 KiB of memory for a large one.
 const REGION: u32 = 1 << 14;
 
-/// Whether redb can be let at it.
-pub(super) fn check(medium: &dyn Medium) -> Result<(), Kind> {
-    let io = |e: std::io::Error| Kind::Io("read", e.to_string());
-    let size = medium.size().map_err(io)?;
-    let mut head = [0; FIELDS];
-    if size < FIELDS as u64 {
+/// Whether redb can be let at a file that begins so (with [`FIELDS`] bytes, if it has as many) and
+/// is so many bytes long.
+pub(super) fn check(head: &[u8], size: u64) -> Result<(), Kind> {
+    let Ok(head) = <&[u8; FIELDS]>::try_from(head) else {
         return Err(Kind::NotOurs);
-    }
-    medium.read(0, &mut head).map_err(io)?;
+    };
     if head.starts_with(SQLITE) {
         return Err(Kind::Sqlite);
     }
     if !head.starts_with(MAGIC) {
         return Err(Kind::NotOurs);
     }
-    let needed = size_of_layout(&head).ok_or_else(|| Kind::Damaged("its header is".into()))?;
+    let needed = size_of_layout(head).ok_or_else(|| Kind::Damaged("its header is".into()))?;
     if size < needed {
         return Err(Kind::Damaged(format!("it is cut short: {size} of {needed} bytes")));
     }
@@ -73,7 +69,6 @@ fn size_of_layout(head: &[u8; FIELDS]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::medium::Memory;
     use super::*;
 
     fn head(region: u32, full: u32, last: u32) -> Vec<u8> {
@@ -85,9 +80,9 @@ mod tests {
         head
     }
 
-    fn checked(mut bytes: Vec<u8>, size: usize) -> Result<(), Kind> {
-        bytes.resize(size, 0);
-        check(&Memory::from(bytes))
+    fn checked(mut bytes: Vec<u8>, size: u64) -> Result<(), Kind> {
+        bytes.resize(FIELDS.min(size as usize), 0);
+        check(&bytes, size)
     }
 
     #[test]

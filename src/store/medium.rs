@@ -199,6 +199,14 @@ impl Backend {
         Self { medium, new, written: Arc::default() }
     }
 
+    /// What [`header::check`] looks at: how the medium begins, and its size.
+    pub(super) fn head(&self) -> io::Result<(Vec<u8>, u64)> {
+        let size = self.medium.size()?;
+        let mut head = vec![0; size.min(header::FIELDS as u64) as usize];
+        self.medium.read(0, &mut head)?;
+        Ok((head, size))
+    }
+
     pub(super) fn medium(&self) -> &dyn Medium {
         &*self.medium
     }

@@ -1,9 +1,14 @@
 //! The version of the whole database, and how older ones are brought up to it.
 
-use redb::ReadableTable as _;
+use redb::{ReadableTable as _, TableDefinition};
 
-use super::disk::Table;
 use super::record::{SCHEMA_KEY, is_user};
+
+/// One table for everything: a commit then rewrites one path from root to leaf, not one a table.
+pub(super) const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
+
+/// The records, inside a transaction that writes.
+type Table<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
 /// Changes the records from one version to the next. Runs inside the transaction that also
 /// writes the new version, so that it happens wholly or not at all.
