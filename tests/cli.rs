@@ -330,6 +330,13 @@ fn policy() {
     let checked = run(&format!("policy check -f {good}"), &alone);
     assert!(checked.ok && checked.out.starts_with("Policy is valid as far as"), "{}", checked.err);
     assert!(run(&format!("policy check -f {bad}"), &alone).err.contains("line 2"));
+    let idle = server.file("idle.hujson", r#"{"autoApprovers": {"services": {"svc:web": []}}}"#);
+    for checked in [
+        server.run(&format!("policy check -f {idle}")),
+        run(&format!("policy check -f {idle}"), &alone),
+    ] {
+        assert!(checked.ok && checked.err.contains("services has no effect"), "{}", checked.err);
+    }
     let absent = server.run("policy set -f /nonexistent");
     assert!(absent.err.starts_with("Error: cannot read the policy from /nonexistent: "));
     assert_eq!(server.good("policy get"), text);

@@ -139,9 +139,11 @@ fn a_file_is_read_again_unless_it_is_bad() {
         assert_eq!(server.run("policy get").1, format!("{OPEN}\n"));
         assert!(server.run(QUESTION).1.starts_with("allowed"));
     }
-    server.policy(&OPEN.replace(":22", ":23"));
+    let services = "{\"autoApprovers\":{\"services\":{\"svc:web\":[]}},";
+    server.policy(&OPEN.replace(":22", ":23").replacen('{', services, 1));
     server.hang_up();
     server.until("the new policy", |server| server.run(QUESTION).1.starts_with("refused"));
+    assert!(server.log().contains("autoApprovers.services has no effect"), "{}", server.log());
     let (good, text) = server.run("policy test");
     assert!(good && text == "The policy has no tests\n", "{text}");
     server.policy("# as it was written once\nacls:\n  - action: accept\n    src: [100.64.0.1]\n    dst: ['100.64.0.2:22']\n");

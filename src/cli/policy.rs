@@ -3,6 +3,7 @@
 use std::io::Read as _;
 
 use argh::FromArgs;
+use gramscale_proto::policy;
 use serde_json::Value;
 
 use super::Error;
@@ -83,15 +84,22 @@ impl Policy {
                 output::print(if policy.ends_with('\n') { "" } else { "\n" })
             }
             Verb::Set(command) => {
-                let body = object([("policy", read(&command.file)?.into())]);
-                session.print(&session.put("/api/v1/policy", body)?, "Policy updated.")
+                let text = read(&command.file)?;
+                let body = object([("policy", text.as_str().into())]);
+                let answer = session.put("/api/v1/policy", body)?;
+                warn(&text);
+                session.print(&answer, "Policy updated.")
             }
             Verb::Check(command) => {
                 let text = read(&command.file)?;
                 let body = object([("policy", text.as_str().into())]);
                 match session.post("/api/v1/policy/check", body) {
                     Err(Error::Unreachable { .. }) => check_alone(session, &text),
-                    answer => session.print(&answer?, "Policy is valid"),
+                    answer => {
+                        let answer = answer?;
+                        warn(&text);
+                        session.print(&answer, "Policy is valid")
+                    }
                 }
             }
             Verb::Explain(command) => {
@@ -121,12 +129,24 @@ impl Policy {
 
 /// Checks what can be checked where no server runs.
 fn check_alone(session: &Session, text: &str) -> Result<(), Error> {
-    use gramscale_proto::policy::Policy;
-    let read = if cfg!(feature = "yaml") { Policy::parse_any } else { Policy::parse };
-    read(text).map_err(|e| Error::Local(e.to_string()))?;
+    parse(text).map_err(|e| Error::Local(e.to_string()))?;
+    warn(text);
     let told = "Policy is valid as far as can be told without a server: its tests and the users \
                 it names are not looked at";
     session.print(&object([]), told)
+}
+
+fn parse(text: &str) -> Result<policy::Policy, policy::Error> {
+    let parse =
+        if cfg!(feature = "yaml") { policy::Policy::parse_any } else { policy::Policy::parse };
+    parse(text)
+}
+
+/// Says what of a policy has no effect.
+fn warn(text: &str) {
+    if let Some(what) = parse(text).ok().as_ref().and_then(policy::Policy::without_effect) {
+        eprintln!("{what}");
+    }
 }
 
 fn read(path: &str) -> Result<String, Error> {

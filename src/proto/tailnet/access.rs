@@ -72,6 +72,11 @@ impl Tailnet {
         Ok(self.access.policy().test_count())
     }
 
+    /// What of the policy in force has no effect, in words for its author.
+    pub fn policy_without_effect(&self) -> Option<&'static str> {
+        self.access.policy().without_effect()
+    }
+
     /// What the policy in force says about a connection from `source` to `destination`, which may
     /// end in `:PORT`. Both are written as in the policy, or are names of nodes.
     ///

@@ -47,13 +47,6 @@ impl Compiled {
         covering.flat_map(|(_, approvers)| approvers).any(by)
     }
 
-    /// Whether the node may host a service without anybody's approval; `service` is its name,
-    /// `svc:` included.
-    pub fn approves_service(&self, subject: &Subject<'_>, service: &str) -> bool {
-        let named = self.policy.service_approvers.iter().filter(|(name, _)| name == service);
-        named.flat_map(|(_, approvers)| approvers).any(|alias| self.is_of(subject, alias))
-    }
-
     fn is_of(&self, subject: &Subject<'_>, alias: &Alias) -> bool {
         match alias {
             Alias::Tag(tag) => subject.tags.contains(tag),

@@ -57,8 +57,8 @@ pub struct Policy {
     pub(super) owners: Vec<(String, Vec<Alias>)>,
     pub(super) approvers: Vec<(Prefix, Vec<Alias>)>,
     pub(super) exit_approvers: Vec<Alias>,
-    /// Who may offer which service, by its name (`svc:x`) or a tag of its hosts.
-    pub(super) service_approvers: Vec<(String, Vec<Alias>)>,
+    /// Whether it says who may host services, which nobody does here.
+    approves_services: bool,
     pub(super) rules: Vec<Rule>,
     pub(super) table: Table,
     pub(super) ssh: Vec<SshRule>,
@@ -99,6 +99,12 @@ impl Policy {
     /// How many tests it has, those of SSH logins among them.
     pub fn test_count(&self) -> usize {
         self.trials.len() + self.ssh_trials.len()
+    }
+
+    /// What of it is good, but has no effect here: to be said to whoever sets it.
+    pub fn without_effect(&self) -> Option<&'static str> {
+        let why = "autoApprovers.services has no effect: this server has no services";
+        self.approves_services.then_some(why)
     }
 
     /// Whether it gives an address this name.
@@ -315,8 +321,9 @@ fn approvers(at: &At<'_>, policy: &mut Policy) -> Result<(), Fault> {
             if !service && !policy.names.tags.iter().any(|tag| tag == name) {
                 return Err(at.fault(format!("\"{name}\" is no service (svc:) and no tag")));
             }
-            policy.service_approvers.push((name.to_owned(), list(&at, &policy.names)?));
+            list(&at, &policy.names)?;
         }
+        policy.approves_services = true;
     }
     Ok(())
 }

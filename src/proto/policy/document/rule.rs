@@ -98,6 +98,12 @@ impl Reader<'_> {
         if let Some(list) = renamed(at, "dst", "ports")? {
             for at in list.items()? {
                 let text = at.text()?;
+                let named = ["tag:", "group:", "autogroup:"].iter().any(|p| text.starts_with(p));
+                if named && self.names.plain_alias(text, Position::Destination).is_ok() {
+                    return Err(at.fault(format!(
+                        "ports are missing, such as \"{text}:443\" or \"{text}:*\""
+                    )));
+                }
                 let (host, port) = split(text).map_err(|m| at.fault(m))?;
                 let alias = self.names.alias(&at, host, Position::Destination)?;
                 let ports = ports::ports(port);

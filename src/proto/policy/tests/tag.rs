@@ -45,7 +45,6 @@ fn approvers() {
         "autoApprovers": {
             "routes": {"10.0.0.0/8": ["tag:a", "ann@"], "0.0.0.0/0": ["bob@"]},
             "exitNode": ["autogroup:tagged"],
-            "services": {"svc:web": ["tag:a"]},
         },
     }"#;
     let compiled = compile(text, &[]);
@@ -56,7 +55,4 @@ fn approvers() {
     assert!(!approves("bob", "10.1.0.0/16") && !approves("ann", "0.0.0.0/0"));
     assert!(!approves("ann", "8.0.0.0/5") && !approves("ann", "fd00::/8"));
     assert!(approves("tag:a", "::/0") && !approves("bob", "0.0.0.0/0"));
-    let hosts =
-        |owner: &str, name: &str| compiled.approves_service(&node(9, owner).subject(), name);
-    assert!(hosts("tag:a", "svc:web") && !hosts("tag:a", "svc:db") && !hosts("ann", "svc:web"));
 }
