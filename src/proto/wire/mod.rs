@@ -11,6 +11,7 @@ pub mod hujson;
 pub mod json;
 pub mod key;
 pub mod noise;
+mod pieces;
 pub mod prefix;
 pub mod sorted;
 pub mod stun;

@@ -1,14 +1,13 @@
 //! Frames (RFC 9113, sections 4 and 6): their layout, and how they are found in a stream of bytes.
 
+use crate::wire::pieces::{Pieces, Whole};
+
 use super::{Code, H2Error};
 
 /// Bytes before the payload of a frame.
 pub(super) const HEADER_LEN: usize = 9;
 /// The largest payload we accept, which is also the least that must be accepted.
 pub(super) const MAX_PAYLOAD: usize = 16384;
-
-/// By how much the memory for a partial frame grows at least.
-const HOLD_STEP: usize = 1024;
 
 /// Types of frames.
 pub(super) mod kind {
@@ -112,14 +111,8 @@ pub(super) fn unpadded<'a>(head: &Head, mut payload: &'a [u8]) -> Result<&'a [u8
 }
 
 /// Finds the frames in bytes that come in any pieces.
-///
-/// It owns memory only between the first and the last byte of a frame that arrives in pieces.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
-    held: Vec<u8>,
-    /// Whether `held` was returned and is to be freed.
-    spent: bool,
-}
+pub(super) struct Frames(Pieces);
 
 impl Frames {
     /// The next frame in `input` behind `at`, which moves on; `None` when all of `input` is used.
@@ -129,41 +122,11 @@ impl Frames {
         input: &'a [u8],
         at: &mut usize,
     ) -> Result<Option<(Head, &'a [u8])>, H2Error> {
-        if self.spent {
-            self.held = Vec::new();
-            self.spent = false;
-        }
-        let rest = input.get(*at..).unwrap_or_default();
-        if self.held.is_empty()
-            && let Some(len) = frame_len(rest)?
-            && let Some(frame) = rest.get(..len)
-        {
-            *at += len;
-            return Ok(split(frame));
-        }
-        *at += self.hold(rest)?;
-        if frame_len(&self.held)?.is_none_or(|len| len > self.held.len()) {
-            return Ok(None);
-        }
-        self.spent = true;
-        Ok(split(&self.held))
-    }
-
-    /// Moves what belongs to the frame that has begun from `input` into `held`.
-    fn hold(&mut self, input: &[u8]) -> Result<usize, H2Error> {
-        let mut used = 0;
-        loop {
-            let wanted = frame_len(&self.held)?.unwrap_or(HEADER_LEN) - self.held.len();
-            let rest = input.get(used..).unwrap_or_default();
-            let taken = rest.get(..wanted).unwrap_or(rest);
-            if taken.is_empty() {
-                return Ok(used);
-            }
-            // Memory for what has come, not for what a header announces.
-            self.held.reserve_exact(taken.len().max(wanted.min(HOLD_STEP)));
-            self.held.extend_from_slice(taken);
-            used += taken.len();
-        }
+        Ok(match self.0.next(input, at, HEADER_LEN, frame_len)? {
+            None => None,
+            Some(Whole::Input(range)) => input.get(range).and_then(split),
+            Some(Whole::Held) => split(self.0.held()),
+        })
     }
 }
 
@@ -212,7 +175,7 @@ mod tests {
             for piece in bytes.chunks(size) {
                 found.extend(all(&mut frames, piece).unwrap());
             }
-            assert_eq!(frames.held.capacity(), 0);
+            assert_eq!(frames.0.capacity(), 0);
             let data = Head { kind: kind::DATA, flags: 9, stream: 0x7fff_ffff };
             assert_eq!(found.len(), 4);
             assert_eq!(found[0].1, b"12345678");
@@ -226,7 +189,7 @@ mod tests {
     fn lengths() {
         let mut frames = Frames::default();
         assert_eq!(all(&mut frames, b"\0\x40\0\0\0\0\0\0\x01").unwrap(), []);
-        assert!(frames.held.capacity() <= 32, "memory for what has not come");
+        assert!(frames.0.capacity() <= 32, "memory for what has not come");
         let error = all(&mut Frames::default(), b"\0\x40\x01\0\0\0\0\0\x01").unwrap_err();
         assert_eq!(error.code, Code::FrameSize);
         assert_eq!(word(&[0; 3]).unwrap_err().code, Code::FrameSize);

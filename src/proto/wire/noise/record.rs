@@ -4,6 +4,8 @@
 
 use gramscale_aead::TAG_LEN;
 
+use crate::wire::pieces::{Pieces, Whole};
+
 use super::{HEADER_LEN, MAX_FRAME, MAX_PLAIN, NoiseError, TYPE_RECORD};
 
 /// The sending direction of a session.
@@ -39,16 +41,13 @@ impl Sealer {
 #[derive(PartialEq, Eq)]
 pub struct Opener {
     direction: Direction,
-    /// What has arrived of an incomplete record; after [`Self::next`] returned its text, that.
-    held: Vec<u8>,
-    /// Whether `held` was returned and is to be freed.
-    spent: bool,
+    pieces: Pieces,
 }
 
 impl Opener {
     /// Opens with `key`, from the first nonce on.
     pub fn new(key: [u8; 32]) -> Self {
-        Self { direction: Direction::new(key), held: Vec::new(), spent: false }
+        Self { direction: Direction::new(key), pieces: Pieces::default() }
     }
 
     /// The text of the next record in `input` behind `at`, which moves on; `None` when all of
@@ -72,40 +71,12 @@ impl Opener {
         input: &'a mut [u8],
         at: &mut usize,
     ) -> Result<Option<&'a [u8]>, NoiseError> {
-        if self.spent {
-            self.held = Vec::new();
-            self.spent = false;
-        }
-        let rest = input.get_mut(*at..).unwrap_or_default();
-        if self.held.is_empty()
-            && let Some(len) = frame_len(rest)?
-            && len <= rest.len()
-        {
-            *at += len;
-            return self.direction.open(rest.split_at_mut(len).0).map(Some);
-        }
-        *at += self.hold(rest)?;
-        if frame_len(&self.held)?.is_none_or(|len| len > self.held.len()) {
-            return Ok(None);
-        }
-        self.spent = true;
-        self.direction.open(&mut self.held).map(Some)
-    }
-
-    /// Moves what belongs to the record that has begun from `input` into `held`.
-    fn hold(&mut self, input: &[u8]) -> Result<usize, NoiseError> {
-        let mut used = 0;
-        loop {
-            let wanted = frame_len(&self.held)?.unwrap_or(HEADER_LEN) - self.held.len();
-            let rest = input.get(used..).unwrap_or_default();
-            let taken = rest.get(..wanted).unwrap_or(rest);
-            if taken.is_empty() {
-                return Ok(used);
-            }
-            self.held.reserve_exact(wanted);
-            self.held.extend_from_slice(taken);
-            used += taken.len();
-        }
+        let record = match self.pieces.next(input, at, HEADER_LEN, frame_len)? {
+            None => return Ok(None),
+            Some(Whole::Input(range)) => input.get_mut(range).unwrap_or_default(),
+            Some(Whole::Held) => self.pieces.held(),
+        };
+        self.direction.open(record).map(Some)
     }
 }
 
@@ -164,7 +135,7 @@ impl std::fmt::Debug for Sealer {
 
 impl std::fmt::Debug for Opener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Opener(next {}, held {})", self.direction.next, self.held.len())
+        write!(f, "Opener(next {}, held {})", self.direction.next, self.pieces.len())
     }
 }
 
@@ -220,7 +191,7 @@ mod tests {
                 texts.extend(open_all(&mut opener, piece).unwrap());
             }
             assert_eq!(texts, [&b"one"[..], b"", b"three", &[9; 300]], "{size}");
-            assert_eq!(opener.held.capacity(), 0, "memory is held between records");
+            assert_eq!(opener.pieces.capacity(), 0, "memory is held between records");
         }
     }
 
@@ -231,7 +202,7 @@ mod tests {
         sealer.seal(&[1; MAX_PLAIN], &mut frame).unwrap();
         let last = frame.len() - 1;
         assert_eq!(open_all(&mut opener, &mut frame[..last]), Ok(vec![]));
-        assert!(opener.held.capacity() <= MAX_FRAME, "{}", opener.held.capacity());
+        assert!(opener.pieces.capacity() <= MAX_FRAME, "{}", opener.pieces.capacity());
     }
 
     #[test]
