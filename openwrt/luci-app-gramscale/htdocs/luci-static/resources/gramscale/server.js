@@ -3,6 +3,7 @@
 'require dom';
 'require poll';
 'require rpc';
+'require uci';
 'require ui';
 'require view';
 
@@ -72,6 +73,11 @@ return baseclass.extend({
 	policySet: declare('policy_set', 'policy'),
 
 	POLICY_MAX,
+
+	/* What an option is set to, once the settings are loaded: the last section that has it counts. */
+	setting(type, option) {
+		return uci.sections('gramscale', type).map(section => section[option]).filter(value => value).pop();
+	},
 
 	/* A page of what the server says: what it `look`s for, it `show`s below its `head`, in the element
 	 * `name`; again after each change, and as many seconds later as `every` says. */

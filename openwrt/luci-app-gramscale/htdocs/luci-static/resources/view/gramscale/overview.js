@@ -50,7 +50,7 @@ return server.page({
 
 	/* What comes before the first machine joins, for it keeps the address that it joins with. */
 	renderFirst({ error, nodes, waiting }) {
-		const reach = uci.sections('gramscale', 'router').map(section => section.reach).pop() ?? 'lan';
+		const reach = server.setting('router', 'reach') ?? 'lan';
 
 		return error || nodes || waiting || reach != 'lan' ? '' : E('div', { 'class': 'alert-message notice' }, [
 			E('p', {}, [ _('Clients reach this server from the LAN only. If that is not enough, choose another way before the first machine joins: machines keep the address that they joined with.') ]),

@@ -31,9 +31,8 @@ const QUESTIONS = () => ({
 	zones: [ _('Open for zones'), _('Firewall zones from which the server may be reached, such as wan; lan is open anyway.') ]
 });
 
-/* All sections of a type; the last that has an option counts. */
 const sections = type => uci.sections('gramscale', type);
-const get = (type, option) => sections(type).map(section => section[option]).filter(value => value).pop();
+const get = server.setting;
 
 function put(type, option, value) {
 	const last = sections(type).pop()?.['.name'] ?? uci.add('gramscale', type, type);
