@@ -1,6 +1,7 @@
 //! The document as it is written, checked and in typed form.
 
 pub(super) mod alias;
+mod app;
 pub(super) mod attribute;
 mod fault;
 pub(super) mod ports;

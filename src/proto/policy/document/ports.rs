@@ -1,5 +1,7 @@
 //! Ports and protocols, as rules write them.
 
+use std::net::IpAddr;
+
 /// Ports from first to last; all of them are 0 to 65535.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ports {
@@ -50,6 +52,33 @@ const NAMES: [(&str, u8); 15] = [
     ("fc", 133),
     ("icmpv6", 58),
 ];
+
+/// Splits `alias:ports`; brackets around an IPv6 address are taken off.
+pub(super) fn split(text: &str) -> Result<(&str, &str), String> {
+    let Some((host, ports)) = text.rsplit_once(':') else {
+        return Err(format!("hostport must contain a colon: \"{text}\"; such as \"tag:web:443\""));
+    };
+    if let Some(rest) = host.strip_prefix('[') {
+        let address = rest.strip_suffix(']').filter(|a| {
+            a.split('/').next().is_some_and(|a| matches!(a.parse(), Ok(IpAddr::V6(_))))
+        });
+        return match address {
+            Some(address) => Ok((address, ports)),
+            None => {
+                Err(format!("square brackets are only valid around IPv6 addresses: \"{text}\""))
+            }
+        };
+    }
+    if host.contains(['[', ']']) {
+        return Err(format!("square brackets are only valid around IPv6 addresses: \"{text}\""));
+    }
+    if text.parse::<IpAddr>().is_ok() {
+        return Err(format!(
+            "\"{text}\" can be an address or an address and a port; write [address]:ports"
+        ));
+    }
+    Ok((host, ports))
+}
 
 /// Reads `*` or a list such as `22,80-90`.
 pub(crate) fn ports(text: &str) -> Result<Vec<Ports>, String> {
@@ -125,6 +154,30 @@ pub(super) fn fit(protocols: &[u8], ports: &[Ports]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn splits() {
+        for (text, host, ports) in [
+            ("*:*", "*", "*"),
+            ("tag:web:80,443", "tag:web", "80,443"),
+            ("10.0.0.0/8:1-2", "10.0.0.0/8", "1-2"),
+            ("[fd00::1]:22", "fd00::1", "22"),
+            ("[fd00::]:*", "fd00::", "*"),
+            ("fd00:1::/64:*", "fd00:1::/64", "*"),
+            ("fd00::1:*", "fd00::1", "*"),
+        ] {
+            assert_eq!(split(text), Ok((host, ports)));
+        }
+        for (bad, why) in [
+            ("web", "must contain a colon"),
+            ("fd00::1:22", "write [address]:ports"),
+            ("[10.0.0.1]:22", "square brackets"),
+            ("[fd00::1:22", "square brackets"),
+            ("fd00::1]:22", "square brackets"),
+        ] {
+            assert!(split(bad).unwrap_err().contains(why), "{bad}");
+        }
+    }
 
     #[test]
     fn lists() {

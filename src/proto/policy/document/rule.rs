@@ -1,13 +1,12 @@
 //! Access rules: `acls` and `grants`.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::policy::ablation::Part;
-use crate::wire::hujson::Kind;
 use crate::wire::json::Json;
 
 use super::alias::{Alias, Names, Position};
+use super::app::App;
 use super::fault::Fault;
 use super::ports::{self, Ports};
 use super::table::Table;
@@ -104,7 +103,7 @@ impl Reader<'_> {
                         "ports are missing, such as \"{text}:443\" or \"{text}:*\""
                     )));
                 }
-                let (host, port) = split(text).map_err(|m| at.fault(m))?;
+                let (host, port) = ports::split(text).map_err(|m| at.fault(m))?;
                 let alias = self.names.alias(&at, host, Position::Destination)?;
                 let ports = ports::ports(port);
                 let ports = ports.map_err(|m| at.fault(format!("dst=\"{text}\": {m}")))?;
@@ -273,64 +272,6 @@ impl Rule {
     }
 }
 
-/// The `app` of a grant.
-#[derive(Default)]
-struct App {
-    /// A JSON object, if there are any capabilities.
-    caps: Option<Rc<[u8]>>,
-    /// Capabilities that the sources get for the destinations to see.
-    companions: Vec<&'static str>,
-}
-
-/// Capabilities of the domain tailscale.com that a policy may grant.
-const TAILSCALE_CAPS: [&str; 7] =
-    ["drive", "golink", "kubernetes", "relay", "secrets", "tsidp", "webui"];
-
-/// Capabilities that need another one on the way back (peercap.go: drive-sharer, relay-target).
-const COMPANIONS: [(&str, &str); 2] = [
-    ("tailscale.com/cap/drive", "tailscale.com/cap/drive-sharer"),
-    ("tailscale.com/cap/relay", "tailscale.com/cap/relay-target"),
-];
-
-impl App {
-    fn read(at: &At<'_>) -> Result<Self, Fault> {
-        let mut out = Vec::new();
-        let mut json = Json::new(&mut out);
-        let mut companions = Vec::new();
-        let mut empty = true;
-        json.open('{');
-        for (name, at) in at.members()? {
-            capability(name).map_err(|m| at.fault(m))?;
-            if !matches!(at.value().kind, Kind::Array(_)) {
-                return Err(at.expected("an array of values"));
-            }
-            json.key(name);
-            at.value().render(&mut json);
-            let companion = COMPANIONS.iter().filter(|(cap, _)| *cap == name);
-            companions.extend(companion.map(|(_, companion)| companion));
-            empty = false;
-        }
-        json.close('}');
-        let caps = (!empty).then(|| out.into());
-        Ok(Self { caps, companions })
-    }
-}
-
-fn capability(name: &str) -> Result<(), String> {
-    let wrong = || format!("capability name must have the form {{domain}}/{{path}}: \"{name}\"");
-    let (domain, path) = name.split_once('/').ok_or_else(wrong)?;
-    let plain = name.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
-    if !domain.contains('.') || domain.contains(':') || path.is_empty() || !plain {
-        return Err(wrong());
-    }
-    let own = path.strip_prefix("cap/").is_some_and(|cap| TAILSCALE_CAPS.contains(&cap));
-    let reserved = domain == "tailscale.com" || domain.ends_with(".tailscale.com");
-    if reserved && !own && !Part::Capabilities.is_off() {
-        return Err(format!("capability name must not be in the tailscale.com domain: \"{name}\""));
-    }
-    Ok(())
-}
-
 fn accept(at: &At<'_>) -> Result<(), Fault> {
     match at.member("action")? {
         Some(action) if action.text()? == "accept" => Ok(()),
@@ -394,74 +335,4 @@ fn own_sources(at: &At<'_>, sources: &[Alias], wild: bool) -> Result<(), Fault> 
         return Ok(());
     }
     Err(at.fault("autogroup:self can only be used with users, groups, or supported autogroups"))
-}
-
-/// Splits `alias:ports`; brackets around an IPv6 address are taken off.
-pub(super) fn split(text: &str) -> Result<(&str, &str), String> {
-    let Some((host, ports)) = text.rsplit_once(':') else {
-        return Err(format!("hostport must contain a colon: \"{text}\"; such as \"tag:web:443\""));
-    };
-    if let Some(rest) = host.strip_prefix('[') {
-        let address = rest.strip_suffix(']').filter(|a| {
-            a.split('/').next().is_some_and(|a| matches!(a.parse(), Ok(IpAddr::V6(_))))
-        });
-        return match address {
-            Some(address) => Ok((address, ports)),
-            None => {
-                Err(format!("square brackets are only valid around IPv6 addresses: \"{text}\""))
-            }
-        };
-    }
-    if host.contains(['[', ']']) {
-        return Err(format!("square brackets are only valid around IPv6 addresses: \"{text}\""));
-    }
-    if text.parse::<IpAddr>().is_ok() {
-        return Err(format!(
-            "\"{text}\" can be an address or an address and a port; write [address]:ports"
-        ));
-    }
-    Ok((host, ports))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn splits() {
-        for (text, host, ports) in [
-            ("*:*", "*", "*"),
-            ("tag:web:80,443", "tag:web", "80,443"),
-            ("10.0.0.0/8:1-2", "10.0.0.0/8", "1-2"),
-            ("[fd00::1]:22", "fd00::1", "22"),
-            ("[fd00::]:*", "fd00::", "*"),
-            ("fd00:1::/64:*", "fd00:1::/64", "*"),
-            ("fd00::1:*", "fd00::1", "*"),
-        ] {
-            assert_eq!(split(text), Ok((host, ports)));
-        }
-        for (bad, why) in [
-            ("web", "must contain a colon"),
-            ("fd00::1:22", "write [address]:ports"),
-            ("[10.0.0.1]:22", "square brackets"),
-            ("[fd00::1:22", "square brackets"),
-            ("fd00::1]:22", "square brackets"),
-        ] {
-            assert!(split(bad).unwrap_err().contains(why), "{bad}");
-        }
-    }
-
-    #[test]
-    fn capabilities() {
-        for good in ["example.com/cap/x", "a.b/c", "tailscale.com/cap/drive"] {
-            assert_eq!(capability(good), Ok(()));
-        }
-        for bad in ["x", "example/cap", "https://a.b/c", "a.b/", "a.b/\"", "a.b/c d"] {
-            assert!(capability(bad).unwrap_err().contains("{domain}/{path}"), "{bad}");
-        }
-        for bad in ["tailscale.com/cap/funnel", "tailscale.com/drive", "x.tailscale.com/cap/drive2"]
-        {
-            assert!(capability(bad).unwrap_err().contains("tailscale.com domain"), "{bad}");
-        }
-    }
 }

@@ -3,7 +3,6 @@
 use super::alias::{Alias, Names, Position};
 use super::fault::Fault;
 use super::ports::{self, PINGS, TCP, UDP};
-use super::rule;
 use super::table::Place;
 use super::walk::At;
 
@@ -128,7 +127,7 @@ fn destinations(
     let Some(list) = at.member(member)? else { return Ok(out) };
     for at in list.items()? {
         let text = at.text()?;
-        let (host, port) = rule::split(text).map_err(|m| at.fault(m))?;
+        let (host, port) = ports::split(text).map_err(|m| at.fault(m))?;
         if host.contains('/') {
             return Err(at.fault("test destination must be a single host, not a CIDR range"));
         }
