@@ -144,9 +144,8 @@ fn parse(text: &str) -> Result<policy::Policy, policy::Error> {
 
 /// Says what of a policy has no effect.
 fn warn(text: &str) {
-    if let Some(what) = parse(text).ok().as_ref().and_then(policy::Policy::without_effect) {
-        eprintln!("{what}");
-    }
+    let policy = parse(text).unwrap_or_default();
+    policy.without_effect().iter().for_each(|what| eprintln!("{what}"));
 }
 
 fn read(path: &str) -> Result<String, Error> {

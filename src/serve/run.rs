@@ -344,9 +344,11 @@ async fn load_policy(
         Failure::Refused(refusal) => StartError::Policy(path.into(), refusal),
         Failure::Store(error) => StartError::Store(error),
     })?;
-    if let Some(what) = state.read(Tailnet::policy_without_effect) {
-        log::warn!("{}: {what}", path.display());
-    }
+    state.read(|tailnet| {
+        for what in tailnet.policy_without_effect() {
+            log::warn!("{}: {what}", path.display());
+        }
+    });
     state.set_policy_file(&path.display().to_string(), text);
     Ok(())
 }

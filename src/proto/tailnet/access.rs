@@ -73,7 +73,7 @@ impl Tailnet {
     }
 
     /// What of the policy in force has no effect, in words for its author.
-    pub fn policy_without_effect(&self) -> Option<&'static str> {
+    pub fn policy_without_effect(&self) -> &[&'static str] {
         self.access.policy().without_effect()
     }
 

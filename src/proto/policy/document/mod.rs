@@ -29,7 +29,7 @@ use self::walk::At;
 pub const MAX_TEXT: usize = 2 << 20;
 
 /// The members that are understood.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 17] = [
     "groups",
     "hosts",
     "tagOwners",
@@ -43,12 +43,21 @@ const KNOWN: [&str; 14] = [
     "tests",
     "sshTests",
     "postures",
+    "defaultSrcPosture",
     "ipsets",
+    "derpMap",
+    "OneCGNATRoute",
+];
+
+/// Members of the hosted service that do no harm where they are not acted on, and why they are not.
+const IDLE: [(&str, &str); 2] = [
+    ("derpMap", "derpMap has no effect: relays are settings of this server"),
+    ("OneCGNATRoute", "OneCGNATRoute has no effect: clients decide for themselves"),
 ];
 
 /// The members that are not acted on. A rule that is ignored is an open door, so a document that
 /// has one of them is refused.
-const UNSUPPORTED: [&str; 2] = ["postures", "ipsets"];
+const UNSUPPORTED: [&str; 3] = ["postures", "defaultSrcPosture", "ipsets"];
 
 /// A checked policy, which does not know yet which users and nodes there are.
 #[derive(Debug, Default)]
@@ -58,8 +67,8 @@ pub struct Policy {
     pub(super) owners: Vec<(String, Vec<Alias>)>,
     pub(super) approvers: Vec<(Prefix, Vec<Alias>)>,
     pub(super) exit_approvers: Vec<Alias>,
-    /// Whether it says who may host services, which nobody does here.
-    approves_services: bool,
+    /// What of it has no effect.
+    idle: Vec<&'static str>,
     pub(super) rules: Vec<Rule>,
     pub(super) table: Table,
     pub(super) ssh: Vec<SshRule>,
@@ -102,10 +111,9 @@ impl Policy {
         self.trials.len() + self.ssh_trials.len()
     }
 
-    /// What of it is good, but has no effect here: to be said to whoever sets it.
-    pub fn without_effect(&self) -> Option<&'static str> {
-        let why = "autoApprovers.services has no effect: this server has no services";
-        self.approves_services.then_some(why)
+    /// What of it is good, but has no effect here, in words for its author.
+    pub fn without_effect(&self) -> &[&'static str] {
+        &self.idle
     }
 
     /// Whether it gives an address this name.
@@ -161,6 +169,9 @@ fn read(root: &At<'_>) -> Result<Policy, Fault> {
         }
     }
     let mut policy = Policy::default();
+    for (name, why) in IDLE {
+        policy.idle.extend(root.member(name)?.map(|_| why));
+    }
     policy.names.hosts = hosts(root)?;
     policy.names.groups = groups(root)?;
     policy.names.tags = tags(root)?;
@@ -324,7 +335,7 @@ fn approvers(at: &At<'_>, policy: &mut Policy) -> Result<(), Fault> {
             }
             list(&at, &policy.names)?;
         }
-        policy.approves_services = true;
+        policy.idle.push("autoApprovers.services has no effect: this server has no services");
     }
     Ok(())
 }
