@@ -83,6 +83,19 @@ fn errors_name_the_place() {
 }
 
 #[test]
+fn the_examples_of_the_guide_hold() {
+    let guide = include_str!("../../../../docs/policy.md");
+    let examples: Vec<&str> =
+        guide.split("```hujson\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 5);
+    for example in examples {
+        let compiled = compile(example, &[node(1, "ann"), node(2, "bob")]);
+        compiled.test().unwrap_or_else(|error| panic!("{error} in {example}"));
+        assert!(compiled.policy().without_effect().is_empty());
+    }
+}
+
+#[test]
 fn what_has_no_effect() {
     let policy = r#"{
         "derpMap": {"OmitDefaultRegions": true}, "oneCGNATRoute": "mac-always",
