@@ -339,6 +339,13 @@ fn policy() {
     }
     let absent = server.run("policy set -f /nonexistent");
     assert!(absent.err.starts_with("Error: cannot read the policy from /nonexistent: "));
+    let cases = "no case\n{\"id\": \"good\", \"policy\": {\"acls\": []}, \"users\": null}\n";
+    let cases = run(&format!("debug policy-case {}", server.file("cases.jsonl", cases)), &alone);
+    assert!(!cases.ok && cases.err.contains("1 of the lines"), "{}", cases.err);
+    assert!(
+        cases.out.contains("this is no case") && cases.out.contains("\"good\""),
+        "all answered"
+    );
     assert_eq!(server.good("policy get"), text);
 }
 

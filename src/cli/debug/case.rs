@@ -13,7 +13,7 @@ use std::str::FromStr;
 use gramscale_proto::netmap::{Device, Dns};
 use gramscale_proto::policy::{Compiled, Person, Policy, Role, Subject};
 use gramscale_proto::wire::prefix::Prefix;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 /// What we make of a case: `{id, accepted, error, expect}`. The error is that it is no case.
@@ -32,9 +32,11 @@ struct Case {
     id: String,
     /// The document, as a tree or as text.
     policy: Value,
+    #[serde(default, deserialize_with = "or_null")]
     users: Vec<User>,
+    #[serde(default, deserialize_with = "or_null")]
     nodes: Vec<Machine>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     tailnet_dns: TailnetDns,
     /// The recorded answer, if it is there: only for the routers that were primary ones.
     #[serde(default)]
@@ -64,20 +66,30 @@ struct Machine {
 #[serde(default)]
 struct TailnetDns {
     magic_dns: bool,
+    #[serde(deserialize_with = "or_null")]
     nameservers: Vec<String>,
+    #[serde(deserialize_with = "or_null")]
     search_paths: Vec<String>,
+    #[serde(deserialize_with = "or_null")]
     split_dns: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
 struct Recorded {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     peers: BTreeMap<String, RecordedPeer>,
 }
 
 #[derive(Deserialize)]
 struct RecordedPeer {
     primary_routes: Option<Vec<String>>,
+}
+
+/// What Go writes as `null` is empty.
+fn or_null<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// The prefix of the tailnet's IPv6 addresses, and one of which no node has an address.

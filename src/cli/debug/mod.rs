@@ -4,7 +4,7 @@
 mod case;
 
 use argh::FromArgs;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Error;
 use super::output;
@@ -39,12 +39,18 @@ impl Debug {
         let Verb::PolicyCase(PolicyCase { file }) = self.verb;
         let text = std::fs::read_to_string(&file)
             .map_err(|e| Error::Local(format!("cannot read the cases from {file}: {e}")))?;
-        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-            let case = serde_json::from_str::<Value>(line).map_err(|e| e.to_string());
-            let answer = case.and_then(|case| answer(&case));
-            let answer =
-                answer.map_err(|e| Error::Local(format!("{file}, line {number}: no case: {e}")))?;
+        let mut wrong = 0;
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let case = serde_json::from_str::<Value>(line).unwrap_or_default();
+            let answer = answer(&case).unwrap_or_else(|error| {
+                wrong += 1;
+                let error = json!({ "message": format!("this is no case: {error}") });
+                json!({ "id": case["id"], "accepted": false, "error": error, "expect": null })
+            });
             output::print(&format!("{answer}\n"))?;
+        }
+        if wrong > 0 {
+            return Err(Error::Local(format!("{wrong} of the lines in {file} are no cases")));
         }
         Ok(())
     }
