@@ -38,19 +38,17 @@ impl Grant {
     pub(super) fn read(at: &At<'_>, names: &Names, table: &mut Table) -> Result<Self, Fault> {
         at.only(&["target", "attr", "app", "ipPool"])?;
         let mut targets = Vec::new();
-        if let Some(list) = at.member("target")? {
-            for at in list.items()? {
-                let alias = names.alias(&at, at.text()?, Position::Target)?;
-                targets.push(table.alias(alias, at.offset()));
-            }
-        }
+        at.texts("target", &mut |at, text| {
+            let alias = names.alias(at, text, Position::Target)?;
+            targets.push(table.alias(alias, at.offset()));
+            Ok(())
+        })?;
         let mut grant = Self { targets: Some(targets), ..Self::everywhere("") };
         grant.names.clear();
-        if let Some(list) = at.member("attr")? {
-            for at in list.items()? {
-                grant.names.push(attribute(&at, at.text()?)?);
-            }
-        }
+        at.texts("attr", &mut |at, text| {
+            grant.names.push(attribute(at, text)?);
+            Ok(())
+        })?;
         if let Some(at) = at.member("app")? {
             for (name, at) in at.members()? {
                 let Kind::Array(items) = &at.value().kind else {
@@ -65,17 +63,15 @@ impl Grant {
                 grant.values.push((attribute(&at, name)?, values));
             }
         }
-        if let Some(list) = at.member("ipPool")? {
-            for at in list.items()? {
-                let text = at.text()?;
-                let prefix = alias::prefix(text).filter(range::in_cgnat).ok_or_else(|| {
-                    at.fault(format!(
-                        "\"{text}\" is no prefix of 100.64.0.0/10; such as 100.81.0.0/16 is expected"
-                    ))
-                })?;
-                grant.pool.push(prefix);
-            }
-        }
+        at.texts("ipPool", &mut |at, text| {
+            let prefix = alias::prefix(text).filter(range::in_cgnat).ok_or_else(|| {
+                at.fault(format!(
+                    "\"{text}\" is no prefix of 100.64.0.0/10; such as 100.81.0.0/16 is expected"
+                ))
+            })?;
+            grant.pool.push(prefix);
+            Ok(())
+        })?;
         Ok(grant)
     }
 }

@@ -95,8 +95,7 @@ impl Reader<'_> {
         let mut targets = Vec::new();
         let mut own = None;
         if let Some(list) = renamed(at, "dst", "ports")? {
-            for at in list.items()? {
-                let text = at.text()?;
+            list.each_text(&mut |at, text| {
                 let named = ["tag:", "group:", "autogroup:"].iter().any(|p| text.starts_with(p));
                 if named && self.names.plain_alias(text, Position::Destination).is_ok() {
                     return Err(at.fault(format!(
@@ -104,17 +103,18 @@ impl Reader<'_> {
                     )));
                 }
                 let (host, port) = ports::split(text).map_err(|m| at.fault(m))?;
-                let alias = self.names.alias(&at, host, Position::Destination)?;
+                let alias = self.names.alias(at, host, Position::Destination)?;
                 let ports = ports::ports(port);
                 let ports = ports.map_err(|m| at.fault(format!("dst=\"{text}\": {m}")))?;
                 ports::fit(&protocols, &ports).map_err(|m| at.fault(m))?;
                 if alias == Alias::Own {
-                    own_sources(&at, &aliases, true)?;
+                    own_sources(at, &aliases, true)?;
                     own.get_or_insert_with(Vec::new).extend(ports);
                 } else {
                     targets.push(Target { alias: self.table.alias(alias, at.offset()), ports });
                 }
-            }
+                Ok(())
+            })?;
         }
         if !targets.is_empty() {
             let protocols = protocols.clone();
@@ -203,13 +203,11 @@ impl Reader<'_> {
     ) -> Result<(Vec<usize>, bool), Fault> {
         let mut targets = Vec::new();
         let mut own = false;
-        let Some(list) = at.member("dst")? else { return Ok((targets, own)) };
-        for at in list.items()? {
-            let text = at.text()?;
-            let alias = self.names.alias(&at, text, Position::Destination)?;
+        at.texts("dst", &mut |at, text| {
+            let alias = self.names.alias(at, text, Position::Destination)?;
             match alias {
                 Alias::Own => {
-                    own_sources(&at, sources, false)?;
+                    own_sources(at, sources, false)?;
                     own = true;
                 }
                 Alias::Internet if app => {
@@ -223,21 +221,21 @@ impl Reader<'_> {
                 }
                 _ => targets.push(self.table.alias(alias, at.offset())),
             }
-        }
+            Ok(())
+        })?;
         Ok((targets, own))
     }
 
     fn via(&mut self, at: &At<'_>) -> Result<Vec<usize>, Fault> {
-        let Some(list) = at.member("via")? else { return Ok(Vec::new()) };
         let mut via = Vec::new();
-        for at in list.items()? {
-            let text = at.text()?;
+        at.texts("via", &mut |at, text| {
             if !text.starts_with("tag:") {
                 return Err(at.fault(format!("via can only be a tag, not \"{text}\"")));
             }
-            let alias = self.names.alias(&at, text, Position::Destination)?;
+            let alias = self.names.alias(at, text, Position::Destination)?;
             via.push(self.table.alias(alias, at.offset()));
-        }
+            Ok(())
+        })?;
         Ok(via)
     }
 
@@ -245,11 +243,12 @@ impl Reader<'_> {
         let mut aliases = Vec::new();
         let mut places = Vec::new();
         if let Some(list) = list {
-            for at in list.items()? {
-                let alias = self.names.alias(&at, at.text()?, Position::Source)?;
+            list.each_text(&mut |at, text| {
+                let alias = self.names.alias(at, text, Position::Source)?;
                 places.push(self.table.alias(alias.clone(), at.offset()));
                 aliases.push(alias);
-            }
+                Ok(())
+            })?;
         }
         Ok((self.table.source(places), aliases))
     }
@@ -305,9 +304,7 @@ fn no_posture(at: &At<'_>) -> Result<(), Fault> {
 /// The `ip` of a grant: its ports by protocol, in order of appearance.
 fn accesses(at: &At<'_>) -> Result<Vec<Access>, Fault> {
     let mut accesses: Vec<Access> = Vec::new();
-    let Some(list) = at.member("ip")? else { return Ok(accesses) };
-    for at in list.items()? {
-        let text = at.text()?;
+    at.texts("ip", &mut |at, text| {
         let (protocol, port) = text.split_once(':').unwrap_or(("", text));
         if text.contains(':') && protocol.is_empty() {
             return Err(at.fault(format!("\"{text}\": a protocol is expected before the colon")));
@@ -319,7 +316,8 @@ fn accesses(at: &At<'_>) -> Result<Vec<Access>, Fault> {
             Some((_, list)) => list.extend(ports),
             None => accesses.push((protocols, ports)),
         }
-    }
+        Ok(())
+    })?;
     Ok(accesses)
 }
 

@@ -62,26 +62,24 @@ impl SshRule {
         let action = action(at)?;
         let mut sources = Vec::new();
         let mut source_places = Vec::new();
-        if let Some(list) = at.member("src")? {
-            for at in list.items()? {
-                let alias = names.alias(&at, at.text()?, Position::SshSource)?;
-                source_places.push(table.alias(alias.clone(), at.offset()));
-                sources.push(alias);
-            }
-        }
+        at.texts("src", &mut |at, text| {
+            let alias = names.alias(at, text, Position::SshSource)?;
+            source_places.push(table.alias(alias.clone(), at.offset()));
+            sources.push(alias);
+            Ok(())
+        })?;
         let mut targets = Vec::new();
         let mut own = false;
-        if let Some(list) = at.member("dst")? {
-            for at in list.items()? {
-                let alias = names.alias(&at, at.text()?, Position::SshDestination)?;
-                safe(&sources, &alias).map_err(|m| at.fault(m))?;
-                if alias == Alias::Own {
-                    own = true;
-                } else {
-                    targets.push(table.alias(alias, at.offset()));
-                }
+        at.texts("dst", &mut |at, text| {
+            let alias = names.alias(at, text, Position::SshDestination)?;
+            safe(&sources, &alias).map_err(|m| at.fault(m))?;
+            if alias == Alias::Own {
+                own = true;
+            } else {
+                targets.push(table.alias(alias, at.offset()));
             }
-        }
+            Ok(())
+        })?;
         let logins = Logins::read(at)?;
         let env = env(at)?;
         let source = table.source(source_places);
@@ -150,15 +148,14 @@ fn safe(sources: &[Alias], destination: &Alias) -> Result<(), String> {
 }
 
 fn env(at: &At<'_>) -> Result<Vec<String>, Fault> {
-    let Some(list) = at.member("acceptEnv")? else { return Ok(Vec::new()) };
     let mut env = Vec::new();
-    for at in list.items()? {
-        let text = at.text()?;
+    at.texts("acceptEnv", &mut |at, text| {
         if text.is_empty() {
             return Err(at.fault("acceptEnv values cannot be empty"));
         }
-        env.push(plain(&at, text)?);
-    }
+        env.push(plain(at, text)?);
+        Ok(())
+    })?;
     Ok(env)
 }
 
@@ -176,8 +173,8 @@ impl Logins {
         let list =
             at.member("users")?.filter(|at| at.items().is_ok_and(|mut i| i.next().is_some()));
         let Some(list) = list else { return Err(at.fault("users must be specified")) };
-        for at in list.items()? {
-            let text = at.text()?.trim();
+        list.each_text(&mut |at, text| {
+            let text = text.trim();
             match text {
                 "" | "*" => {
                     return Err(at.fault(format!(
@@ -188,11 +185,12 @@ impl Logins {
                 "root" => logins.root = true,
                 "autogroup:nonroot" => logins.nonroot = true,
                 _ => match text.strip_prefix("localpart:*@").filter(|domain| !domain.is_empty()) {
-                    Some(domain) => logins.domains.push(plain(&at, domain)?),
-                    None => logins.names.push(plain(&at, text)?),
+                    Some(domain) => logins.domains.push(plain(at, domain)?),
+                    None => logins.names.push(plain(at, text)?),
                 },
             }
-        }
+            Ok(())
+        })?;
         Ok(logins)
     }
 }

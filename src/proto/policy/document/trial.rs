@@ -124,9 +124,7 @@ fn destinations(
     ping: bool,
 ) -> Result<Vec<(Named, u16)>, Fault> {
     let mut out = Vec::new();
-    let Some(list) = at.member(member)? else { return Ok(out) };
-    for at in list.items()? {
-        let text = at.text()?;
+    at.texts(member, &mut |at, text| {
         let (host, port) = ports::split(text).map_err(|m| at.fault(m))?;
         if host.contains('/') {
             return Err(at.fault("test destination must be a single host, not a CIDR range"));
@@ -142,7 +140,7 @@ fn destinations(
                 _ => return Err(at.fault("test destination port must be a single port")),
             }
         };
-        let named = Named::read(&at, host, text, names, Position::Destination)?;
+        let named = Named::read(at, host, text, names, Position::Destination)?;
         match &named.alias {
             Alias::Prefix(prefix) if !prefix.is_single() => {
                 return Err(at.fault("test destination must be a single host, not a CIDR range"));
@@ -153,7 +151,8 @@ fn destinations(
             }
             _ => out.push((named, port)),
         }
-    }
+        Ok(())
+    })?;
     Ok(out)
 }
 
@@ -162,26 +161,24 @@ impl SshTrial {
         at.only(&["src", "dst", "accept", "deny", "check"])?;
         let source = source(at, names)?;
         let mut destinations = Vec::new();
-        if let Some(list) = at.member("dst")? {
-            for at in list.items()? {
-                let text = at.text()?;
-                let named = Named::read(&at, text, text, names, Position::Destination)?;
-                if matches!(named.alias, Alias::Internet | Alias::All | Alias::Group(_)) {
-                    let message = format!("SSH tests dst contains disallowed element \"{text}\"");
-                    return Err(at.fault(message));
-                }
-                destinations.push(named);
+        at.texts("dst", &mut |at, text| {
+            let named = Named::read(at, text, text, names, Position::Destination)?;
+            if matches!(named.alias, Alias::Internet | Alias::All | Alias::Group(_)) {
+                let message = format!("SSH tests dst contains disallowed element \"{text}\"");
+                return Err(at.fault(message));
             }
-        }
+            destinations.push(named);
+            Ok(())
+        })?;
         if destinations.is_empty() {
             return Err(at.fault("SSH test dst must be specified"));
         }
         let list = |member: &str| -> Result<Vec<Login>, Fault> {
             let mut out = Vec::new();
-            let Some(list) = at.member(member)? else { return Ok(out) };
-            for at in list.items()? {
-                out.push(Login { name: at.text()?.to_owned(), spot: Spot::new(&at) });
-            }
+            at.texts(member, &mut |at, text| {
+                out.push(Login { name: text.to_owned(), spot: Spot::new(at) });
+                Ok(())
+            })?;
             Ok(out)
         };
         let (accept, deny, check) = (list("accept")?, list("deny")?, list("check")?);

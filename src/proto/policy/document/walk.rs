@@ -72,6 +72,23 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Does something with each text of the list of that name, if there is one.
+    pub(super) fn texts(
+        &self,
+        name: &str,
+        each: &mut dyn FnMut(&At<'_>, &str) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.member(name)?.map_or(Ok(()), |list| list.each_text(each))
+    }
+
+    /// The same with each text of this list.
+    pub(super) fn each_text(
+        &self,
+        each: &mut dyn FnMut(&At<'_>, &str) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.items()?.try_for_each(|at| each(&at, at.text()?))
+    }
+
     /// Refuses members that are not listed; names that begin with `#` are comments.
     pub(super) fn only(&'a self, known: &[&str]) -> Result<(), Fault> {
         for (name, at) in self.members()? {
