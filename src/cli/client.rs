@@ -65,6 +65,11 @@ impl Client {
         Self { target, timeout }
     }
 
+    /// The same, but it waits for no server that is not there.
+    pub(super) fn at_once(&self) -> Self {
+        Self::new(self.target.clone(), Duration::ZERO)
+    }
+
     /// Sends a request and returns the JSON of the answer; a refusal is [`Error::Refused`].
     pub(super) fn call(
         &self,

@@ -93,7 +93,7 @@ impl Policy {
             Verb::Check(command) => {
                 let text = read(&command.file)?;
                 let body = object([("policy", text.as_str().into())]);
-                match session.post("/api/v1/policy/check", body) {
+                match session.post_at_once("/api/v1/policy/check", &body) {
                     Err(Error::Unreachable { .. }) => check_alone(session, &text),
                     answer => {
                         let answer = answer?;

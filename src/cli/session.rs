@@ -41,6 +41,11 @@ impl Session {
         self.client.call("POST", path, (!body.is_null()).then_some(&body))
     }
 
+    /// `POST`, if there is a server.
+    pub(super) fn post_at_once(&self, path: &str, body: &Value) -> Result<Value, Error> {
+        self.client.at_once().call("POST", path, Some(body))
+    }
+
     /// `PUT`.
     pub(super) fn put(&self, path: &str, body: Value) -> Result<Value, Error> {
         self.client.call("PUT", path, Some(&body))
