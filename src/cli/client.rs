@@ -202,7 +202,8 @@ mod tests {
         let client = Client::new(Target::Socket("/nonexistent/s".into()), Duration::ZERO);
         let error = client.call("GET", "/", None).map_err(|e| e.to_string());
         let text = "cannot reach the server at /nonexistent/s (it is not there): is it running? \
-            start it with `gramscale serve`, or name its configuration with -c";
+            start it with `gramscale serve`, or name its configuration with -c or its \
+            folder in GRAMSCALE_DATA_DIR";
         assert_eq!(error, Err(text.into()));
     }
 }

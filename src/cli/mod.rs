@@ -190,7 +190,7 @@ impl fmt::Display for Error {
                     "run the command as the user of the server, or as root"
                 } else {
                     "is it running? start it with `gramscale serve`, or name its configuration \
-                     with -c"
+                     with -c or its folder in GRAMSCALE_DATA_DIR"
                 })
             }
         }

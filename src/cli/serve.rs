@@ -40,7 +40,7 @@ impl Serve {
             sys::spare_others();
         }
         let (file, uci_file) = (source.file.map(str::to_owned), source.uci.map(str::to_owned));
-        let greeting = greeting(&options);
+        let greeting = greeting(&options, self.data_dir.is_some());
         let reread = Box::new(move || {
             let source = Source { file: file.as_deref(), uci: uci_file.as_deref() };
             let read = self.read(source).and_then(|(s, problems)| self.options(&s, &problems));
@@ -94,8 +94,9 @@ impl Serve {
     }
 }
 
-/// Where everything is, and what to type next.
-fn greeting(options: &Options) -> String {
+/// Where everything is, and what to type next. Other commands do not know of a folder that was
+/// `named` here.
+fn greeting(options: &Options, named: bool) -> String {
     let listen: Vec<_> = options.listen.iter().map(ToString::to_string).collect();
     let mut text = format!(
         "gramscale {} serves\n\
@@ -128,7 +129,11 @@ fn greeting(options: &Options) -> String {
              --server-url http://{addr}:{port}\n"
         );
     }
-    text += "Next: gramscale users create NAME\n      gramscale preauthkeys create --user NAME\n";
+    text += "Next: ";
+    if let Some(folder) = options.store.parent().filter(|_| named) {
+        text += &format!("export GRAMSCALE_DATA_DIR={}\n      ", folder.display());
+    }
+    text += "gramscale users create NAME\n      gramscale preauthkeys create --user NAME\n";
     text += &format!(
         "and on the machine: tailscale up --login-server {} --auth-key KEY\n",
         options.server_url

@@ -96,14 +96,12 @@ impl Reader<'_> {
         let mut own = None;
         if let Some(list) = renamed(at, "dst", "ports")? {
             list.each_text(&mut |at, text| {
-                let named = ["tag:", "group:", "autogroup:"].iter().any(|p| text.starts_with(p));
-                if named && self.names.plain_alias(text, Position::Destination).is_ok() {
-                    return Err(at.fault(format!(
-                        "ports are missing, such as \"{text}:443\" or \"{text}:*\""
-                    )));
-                }
                 let (host, port) = ports::split(text).map_err(|m| at.fault(m))?;
-                let alias = self.names.alias(at, host, Position::Destination)?;
+                let alias = self.names.alias(at, host, Position::Destination);
+                let alias = alias.map_err(|fault| match host {
+                    "tag" | "group" | "autogroup" => at.fault(no_ports(text)),
+                    _ => fault,
+                })?;
                 let ports = ports::ports(port);
                 let ports = ports.map_err(|m| at.fault(format!("dst=\"{text}\": {m}")))?;
                 ports::fit(&protocols, &ports).map_err(|m| at.fault(m))?;
@@ -305,10 +303,17 @@ fn no_posture(at: &At<'_>) -> Result<(), Fault> {
 fn accesses(at: &At<'_>) -> Result<Vec<Access>, Fault> {
     let mut accesses: Vec<Access> = Vec::new();
     at.texts("ip", &mut |at, text| {
-        let (protocol, port) = text.split_once(':').unwrap_or(("", text));
-        if text.contains(':') && protocol.is_empty() {
-            return Err(at.fault(format!("\"{text}\": a protocol is expected before the colon")));
-        }
+        let (protocol, port) = match text.split_once(':') {
+            Some(("", _)) => {
+                let message = format!("\"{text}\": a protocol is expected before the colon");
+                return Err(at.fault(message));
+            }
+            Some(both) => both,
+            None if text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                return Err(at.fault(no_ports(text)));
+            }
+            None => ("", text),
+        };
         let protocols = ports::protocols(protocol).map_err(|m| at.fault(m))?;
         let ports = ports::ports(port).map_err(|m| at.fault(m))?;
         ports::fit(&protocols, &ports).map_err(|m| at.fault(m))?;
@@ -319,6 +324,10 @@ fn accesses(at: &At<'_>) -> Result<Vec<Access>, Fault> {
         Ok(())
     })?;
     Ok(accesses)
+}
+
+fn no_ports(text: &str) -> String {
+    format!("ports are missing, such as \"{text}:*\"")
 }
 
 /// Refuses sources that are nobody's own nodes. ACLs may say `*`.

@@ -96,6 +96,21 @@ fn the_examples_of_the_guide_hold() {
 }
 
 #[test]
+fn wrong_accesses() {
+    for (ip, message) in [
+        (r#""tcp""#, "ports are missing, such as \"tcp:*\""),
+        (r#"":80""#, "a protocol is expected"),
+        (r#""22/tcp""#, "invalid first integer"),
+        (r#""icmp:80""#, "does not support specific ports"),
+    ] {
+        let text = format!(r#"{{"grants": [{{"src": ["*"], "dst": ["*"], "ip": [{ip}]}}]}}"#);
+        let error = Policy::parse(&text).unwrap_err();
+        assert_eq!(error.path, "grants[0].ip[0]");
+        assert!(error.message.contains(message), "{ip}: {error}");
+    }
+}
+
+#[test]
 fn what_has_no_effect() {
     let policy = r#"{
         "derpMap": {"OmitDefaultRegions": true}, "oneCGNATRoute": "mac-always",
@@ -112,7 +127,8 @@ fn what_has_no_effect() {
 #[test]
 fn wrong_destinations() {
     for (dst, message) in [
-        (r#""tag:a""#, "ports are missing, such as \"tag:a:443\""),
+        (r#""tag:a""#, "ports are missing, such as \"tag:a:*\""),
+        (r#""tag:none""#, "ports are missing"),
         (r#""group:dev""#, "ports are missing"),
         (r#""web""#, "must contain a colon"),
         (r#""autogroup:self""#, "ports are missing"),
