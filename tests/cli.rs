@@ -338,6 +338,10 @@ fn policy() {
     ] {
         assert!(checked.ok && checked.err.contains("services has no effect"), "{}", checked.err);
     }
+    let misspelt =
+        server.file("misspelt", r#"{"acls":[{"action":"accept","src":["zoe@"],"dst":["*:*"]}]}"#);
+    let checked = server.run(&format!("policy check -f {misspelt}"));
+    assert_eq!(checked.err, "line 1: nobody is called \"zoe@\"\n");
     let absent = server.run("policy set -f /nonexistent");
     assert!(absent.err.starts_with("Error: cannot read the policy from /nonexistent: "));
     let cases = "no case\n{\"id\": \"good\", \"policy\": {\"acls\": []}, \"users\": null}\n";

@@ -3,7 +3,6 @@
 use std::io::Read as _;
 
 use argh::FromArgs;
-use gramscale_proto::policy;
 use serde_json::Value;
 
 use super::Error;
@@ -84,10 +83,9 @@ impl Policy {
                 output::print(if policy.ends_with('\n') { "" } else { "\n" })
             }
             Verb::Set(command) => {
-                let text = read(&command.file)?;
-                let body = object([("policy", text.as_str().into())]);
+                let body = object([("policy", read(&command.file)?.into())]);
                 let answer = session.put("/api/v1/policy", body)?;
-                warn(&text);
+                warn(&answer);
                 session.print(&answer, "Policy updated.")
             }
             Verb::Check(command) => {
@@ -97,7 +95,7 @@ impl Policy {
                     Err(Error::Unreachable { .. }) => check_alone(session, &text),
                     answer => {
                         let answer = answer?;
-                        warn(&text);
+                        warn(&answer);
                         session.print(&answer, "Policy is valid")
                     }
                 }
@@ -129,23 +127,19 @@ impl Policy {
 
 /// Checks what can be checked where no server runs.
 fn check_alone(session: &Session, text: &str) -> Result<(), Error> {
-    parse(text).map_err(|e| Error::Local(e.to_string()))?;
-    warn(text);
+    use gramscale_proto::policy::Policy;
+    let read = if cfg!(feature = "yaml") { Policy::parse_any } else { Policy::parse };
+    let policy = read(text).map_err(|e| Error::Local(e.to_string()))?;
+    policy.without_effect().iter().for_each(|note| eprintln!("{note}"));
     let told = "Policy is valid as far as can be told without a server: its tests and the users \
                 it names are not looked at";
     session.print(&object([]), told)
 }
 
-fn parse(text: &str) -> Result<policy::Policy, policy::Error> {
-    let parse =
-        if cfg!(feature = "yaml") { policy::Policy::parse_any } else { policy::Policy::parse };
-    parse(text)
-}
-
-/// Says what of a policy has no effect.
-fn warn(text: &str) {
-    let policy = parse(text).unwrap_or_default();
-    policy.without_effect().iter().for_each(|what| eprintln!("{what}"));
+/// Says what the server has noted about a policy.
+fn warn(answer: &Value) {
+    let notes = answer.get("notes").and_then(Value::as_array).into_iter().flatten();
+    notes.filter_map(Value::as_str).for_each(|note| eprintln!("{note}"));
 }
 
 fn read(path: &str) -> Result<String, Error> {

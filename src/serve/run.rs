@@ -344,11 +344,9 @@ async fn load_policy(
         Failure::Refused(refusal) => StartError::Policy(path.into(), refusal),
         Failure::Store(error) => StartError::Store(error),
     })?;
-    state.read(|tailnet| {
-        for what in tailnet.policy_without_effect() {
-            log::warn!("{}: {what}", path.display());
-        }
-    });
+    for note in state.read(Tailnet::policy_notes) {
+        log::warn!("{}: {note}", path.display());
+    }
     state.set_policy_file(&path.display().to_string(), text);
     Ok(())
 }

@@ -445,10 +445,13 @@ class Trial:
         b.type("#gramscale-policy", rules % "accept")
         b.click("[data-action=check]")
         self.shows("The policy is good", "#gramscale-verdict")
+        expect(b.run("document.querySelector('[data-name=notes]')") is None, "there is something to note")
+        b.type("#gramscale-policy", (rules % "accept").replace('"src": ["ann@"]', '"src": ["ann@", "zoe@"]'))
         b.click("[data-action=set]")
         self.shows("Connections that the policy no longer allows end", ".modal")
         self.go()
         self.shows("The policy is in force", "#gramscale-verdict")
+        self.shows('line 2: nobody is called "zoe@"', "[data-name=notes]")
         expect("tcp:22" in self.router.cli("policy", "get").stdout, "another policy is in force")
         for port, word in ((22, "Allowed"), (23, "Not allowed")):
             b.type("[name=src]", "ann@")

@@ -26,14 +26,15 @@ impl Tailnet {
         self.read_policy = Policy::parse_any;
     }
 
-    /// Puts a policy in force and stores it.
-    pub fn set_policy(&mut self, text: &str, now: Now) -> Result<(), Refusal> {
+    /// Puts a policy in force and stores it; what its author should know ([`Compiled::notes`]).
+    pub fn set_policy(&mut self, text: &str, now: Now) -> Result<Vec<String>, Refusal> {
         let text = PolicyText { text: text.to_owned(), at: now.wall };
         let compiled = self.compile(&text.text)?;
         compiled.test().map_err(Refusal::Policy)?;
+        let notes = compiled.notes();
         self.plan_policy(compiled, Some(text.clone()))?;
         self.batch.write(Write::PutPolicy(text));
-        Ok(())
+        Ok(notes)
     }
 
     /// Puts a policy in force that is stored already.
@@ -60,9 +61,11 @@ impl Tailnet {
         self.install(NewPolicy { compiled: Compiled::closed(), text: self.policy_text.clone() });
     }
 
-    /// Whether a policy could be put in force, its own tests included.
-    pub fn check_policy(&self, text: &str) -> Result<(), Refusal> {
-        self.compile(text)?.test().map_err(Refusal::Policy)
+    /// Whether a policy could be put in force, its own tests included; what its author should know.
+    pub fn check_policy(&self, text: &str) -> Result<Vec<String>, Refusal> {
+        let compiled = self.compile(text)?;
+        compiled.test().map_err(Refusal::Policy)?;
+        Ok(compiled.notes())
     }
 
     /// Runs the tests of the policy in force on the users and nodes there are now; how many tests
@@ -72,9 +75,9 @@ impl Tailnet {
         Ok(self.access.policy().test_count())
     }
 
-    /// What of the policy in force has no effect, in words for its author.
-    pub fn policy_without_effect(&self) -> &[&'static str] {
-        self.access.policy().without_effect()
+    /// What the author of the policy in force should know ([`Compiled::notes`]).
+    pub fn policy_notes(&self) -> Vec<String> {
+        self.access.notes()
     }
 
     /// What the policy in force says about a connection from `source` to `destination`, which may

@@ -25,9 +25,9 @@ pub enum PolicySource<'a> {
 impl Admin<'_> {
     pub(super) fn get_policy(&self) -> Done {
         match (self.policy, self.tailnet.policy()) {
-            (PolicySource::File { text, .. }, _) => Ok(shown(text, None)),
+            (PolicySource::File { text, .. }, _) => Ok(shown(text, None, &[])),
             (PolicySource::Store, Some(PolicyText { text, at })) => {
-                Ok(shown(text, Some(&at.to_string())))
+                Ok(shown(text, Some(&at.to_string()), &[]))
             }
             (PolicySource::Store, None) => Err(Problem::new(
                 404,
@@ -50,13 +50,17 @@ impl Admin<'_> {
             )));
         }
         let text = body.text("policy")?;
-        self.tailnet.set_policy(&text, self.now)?;
-        Ok(shown(&text, Some(&self.now.wall.to_string())))
+        let noted = self.tailnet.set_policy(&text, self.now)?;
+        Ok(shown(&text, Some(&self.now.wall.to_string()), &noted))
     }
 
     pub(super) fn check_policy(&self, body: &Body) -> Done {
-        self.tailnet.check_policy(&body.text("policy")?)?;
-        Ok(b"{}".to_vec())
+        let noted = self.tailnet.check_policy(&body.text("policy")?)?;
+        let mut out = Vec::new();
+        let mut json = Json::new(&mut out);
+        notes(&noted, json.open('{'));
+        json.close('}');
+        Ok(out)
     }
 
     /// Runs the tests of the policy in force.
@@ -97,10 +101,21 @@ impl Admin<'_> {
 }
 
 /// The policy and when it was set; a file's time is Go's zero time, as headscale has it.
-fn shown(text: &str, at: Option<&str>) -> Vec<u8> {
+fn shown(text: &str, at: Option<&str>, noted: &[String]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut json = Json::new(&mut out);
     json.open('{').key("policy").string(text).key("updatedAt");
-    json.string(at.unwrap_or("0001-01-01T00:00:00Z")).close('}');
+    notes(noted, json.string(at.unwrap_or("0001-01-01T00:00:00Z")));
+    json.close('}');
     out
+}
+
+/// What the author of a policy should know, if there is anything.
+fn notes(noted: &[String], json: &mut Json<'_>) {
+    if noted.is_empty() {
+        return;
+    }
+    json.key("notes").open('[');
+    noted.iter().for_each(|note| _ = json.string(note));
+    json.close(']');
 }

@@ -84,7 +84,7 @@ pub(crate) struct Names {
 /// A group of users.
 #[derive(Debug)]
 pub(crate) struct Group {
-    pub(super) name: String,
+    pub(crate) name: String,
     pub(crate) members: Vec<Alias>,
 }
 

@@ -85,11 +85,16 @@ return view.extend({
 		]);
 	},
 
+	/* Says that all is well, and what the server noted. */
+	praise(text, notes) {
+		dom.content(this.said, [
+			E('p', { 'class': 'alert-message success' }, [ text ]),
+			notes?.length ? E('div', { 'class': 'alert-message notice', 'data-name': 'notes' }, server.lines(notes)) : ''
+		]);
+	},
+
 	/* Says what the server said; an error's line is shown with its neighbours, and chosen. */
 	say(error) {
-		if (!error)
-			return dom.content(this.said, E('p', { 'class': 'alert-message success' }, [
-				_('The policy is good, and its tests pass.') ]));
 
 		const line = Number(/^line (\d+)/.exec(error.message)?.[1] ?? 0);
 		const lines = this.text.value.split('\n');
@@ -117,7 +122,7 @@ return view.extend({
 		}
 
 		return server.policyCheck(this.text.value).then(
-			() => { this.say(null); return true; },
+			({ notes }) => { this.praise(_('The policy is good, and its tests pass.'), notes); return true; },
 			error => { this.say(error); return false; });
 	},
 
@@ -126,10 +131,8 @@ return view.extend({
 			if (good)
 				server.ask(_('Put the policy in force'),
 					_('Each machine is told at once what it may reach from now on. Connections that the policy no longer allows end, perhaps the one by which you are here.'),
-					_('Put in force'), () => server.policySet(this.text.value).then(() => {
-						dom.content(this.said, E('p', { 'class': 'alert-message success' }, [
-							_('The policy is in force.') ]));
-					}));
+					_('Put in force'), () => server.policySet(this.text.value).then(
+						({ notes }) => this.praise(_('The policy is in force.'), notes)));
 		});
 	}
 });
