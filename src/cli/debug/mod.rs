@@ -41,11 +41,12 @@ impl Debug {
             .map_err(|e| Error::Local(format!("cannot read the cases from {file}: {e}")))?;
         let mut wrong = 0;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let case = serde_json::from_str::<Value>(line).unwrap_or_default();
-            let answer = answer(&case).unwrap_or_else(|error| {
+            let case = serde_json::from_str::<Value>(line).map_err(|e| e.to_string());
+            let id = case.as_ref().map_or(Value::Null, |case| case["id"].clone());
+            let answer = case.and_then(|case| answer(&case)).unwrap_or_else(|error| {
                 wrong += 1;
                 let error = json!({ "message": format!("this is no case: {error}") });
-                json!({ "id": case["id"], "accepted": false, "error": error, "expect": null })
+                json!({ "id": id, "accepted": false, "error": error, "expect": null })
             });
             output::print(&format!("{answer}\n"))?;
         }

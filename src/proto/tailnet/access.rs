@@ -29,8 +29,7 @@ impl Tailnet {
     /// Puts a policy in force and stores it; what its author should know ([`Compiled::notes`]).
     pub fn set_policy(&mut self, text: &str, now: Now) -> Result<Vec<String>, Refusal> {
         let text = PolicyText { text: text.to_owned(), at: now.wall };
-        let compiled = self.compile(&text.text)?;
-        compiled.test().map_err(Refusal::Policy)?;
+        let compiled = self.compile_tested(&text.text)?;
         let notes = compiled.notes();
         self.plan_policy(compiled, Some(text.clone()))?;
         self.batch.write(Write::PutPolicy(text));
@@ -52,8 +51,8 @@ impl Tailnet {
 
     /// The same, unless its tests fail.
     pub fn reload_policy(&mut self, text: &str) -> Result<(), Refusal> {
-        self.check_policy(text)?;
-        self.load_policy(text)
+        let compiled = self.compile_tested(text)?;
+        self.plan_policy(compiled, None)
     }
 
     /// Nothing is allowed from now on, as when a stored policy can no longer be read.
@@ -63,9 +62,7 @@ impl Tailnet {
 
     /// Whether a policy could be put in force, its own tests included; what its author should know.
     pub fn check_policy(&self, text: &str) -> Result<Vec<String>, Refusal> {
-        let compiled = self.compile(text)?;
-        compiled.test().map_err(Refusal::Policy)?;
-        Ok(compiled.notes())
+        Ok(self.compile_tested(text)?.notes())
     }
 
     /// Runs the tests of the policy in force on the users and nodes there are now; how many tests
@@ -277,6 +274,13 @@ impl Tailnet {
         let people = people(self.users.values());
         let mut compiled = Compiled::new(Rc::new(policy), &people).map_err(Refusal::Policy)?;
         self.classify(&mut compiled);
+        Ok(compiled)
+    }
+
+    /// The same, refused where one of its own tests fails.
+    fn compile_tested(&self, text: &str) -> Result<Compiled, Refusal> {
+        let compiled = self.compile(text)?;
+        compiled.test().map_err(Refusal::Policy)?;
         Ok(compiled)
     }
 

@@ -7,6 +7,7 @@
 mod attribute;
 mod bits;
 mod filter;
+mod notes;
 mod probe;
 mod route;
 mod source;
@@ -36,9 +37,6 @@ pub use self::probe::{Explanation, split_port};
 pub use self::route::RouteUse;
 pub use self::ssh::{SSH_CHECK_URL, write_ssh_accept};
 pub use self::subject::{Person, Subject};
-
-/// How many notes about a policy are given at most.
-const MAX_NOTES: usize = 20;
 
 /// A policy and what it makes of the nodes.
 #[derive(Debug)]
@@ -156,36 +154,6 @@ impl Compiled {
     /// The policy that it is made of.
     pub fn policy(&self) -> &Rc<Policy> {
         &self.policy
-    }
-
-    /// What of it is good, but does not do what its author may expect, in words: members without
-    /// effect here, and names of users that nobody has (yet).
-    pub fn notes(&self) -> Vec<String> {
-        let mut notes: Vec<String> =
-            self.policy.without_effect().iter().map(|&note| note.to_owned()).collect();
-        let nobody = |name: &str| format!("nobody is called \"{name}\"");
-        let table = &self.policy.table;
-        for ((alias, users), (line, _)) in table.aliases.iter().zip(&self.users).zip(&table.places)
-        {
-            match alias {
-                Alias::User(name) if users.is_empty() => {
-                    notes.push(format!("line {line}: {}", nobody(name)));
-                }
-                _ => {}
-            }
-        }
-        for group in &self.policy.names.groups {
-            for member in &group.members {
-                let users = self.people.users(member, &self.policy.names);
-                if let (Alias::User(name), Ok([])) = (member, users.as_deref()) {
-                    notes.push(format!("{}: {}", group.name, nobody(name)));
-                }
-            }
-        }
-        let more = notes.len().saturating_sub(MAX_NOTES);
-        notes.truncate(MAX_NOTES);
-        notes.extend((more > 0).then(|| format!("and {more} more")));
-        notes
     }
 
     /// Takes note of the users there are, after any change of them; whether any name in the policy

@@ -62,15 +62,6 @@ impl fmt::Display for Explanation {
     }
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.section.is_empty() {
-            return f.write_str("the lack of both acls and grants");
-        }
-        write!(f, "{}[{}] (line {})", self.section, self.index, self.line)
-    }
-}
-
 /// Takes the port off `DESTINATION:PORT`, if there is one, and the brackets off an address.
 pub fn split_port(text: &str) -> (&str, Option<u16>) {
     let whole = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);

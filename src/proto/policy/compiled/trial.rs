@@ -7,9 +7,7 @@ use crate::policy::document::trial::{Named, SshTrial, Trial};
 use crate::policy::error::Error;
 
 use super::Compiled;
-
-/// How many failures one error lists.
-const MAX_LISTED: usize = 20;
+use super::notes::shortened;
 
 /// What was expected and did not come about.
 struct Failure {
@@ -34,25 +32,18 @@ impl Compiled {
         let Some(first) = failures.first().filter(|_| !Part::Trials.is_off()) else {
             return Ok(());
         };
-        let (line, column) = first.place;
-        let mut message = "test(s) failed:".to_owned();
-        for failure in failures.iter().take(MAX_LISTED) {
-            message.push_str(&format!("\nline {}: {}", failure.place.0, failure.text));
-        }
-        if failures.len() > MAX_LISTED {
-            message.push_str(&format!("\nand {} more", failures.len() - MAX_LISTED));
-        }
-        Err(Error { line, column, path: String::new(), message })
+        let line = |failure: &Failure| format!("line {}: {}", failure.place.0, failure.text);
+        let lines = shortened(failures.iter().map(line).collect());
+        Err(Error::at(first.place, format!("test(s) failed:\n{}", lines.join("\n"))))
     }
 
     fn domains(&self) -> Result<(), Error> {
         for (domain, place) in self.policy.domains() {
             if !self.people.has_domain(domain) {
-                let (line, column) = place;
                 let message = format!(
                     "{domain} is not associated with this tailnet: no user's email is in it"
                 );
-                return Err(Error { line, column, path: String::new(), message });
+                return Err(Error::at(place, message));
             }
         }
         Ok(())

@@ -84,7 +84,7 @@ impl Policy {
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.len() > MAX_TEXT {
             let message = format!("the policy is longer than {MAX_TEXT} bytes");
-            return Err(Error { line: 0, column: 0, path: String::new(), message });
+            return Err(Error::at(Place::default(), message));
         }
         let mut bytes = text.as_bytes().to_vec();
         let fault = |error: hujson::SyntaxError| {

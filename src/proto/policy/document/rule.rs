@@ -1,5 +1,6 @@
 //! Access rules: `acls` and `grants`.
 
+use std::fmt;
 use std::rc::Rc;
 
 use crate::policy::ablation::Part;
@@ -61,6 +62,15 @@ impl Origin {
     }
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.section.is_empty() {
+            return f.write_str("the lack of both acls and grants");
+        }
+        write!(f, "{}[{}] (line {})", self.section, self.index, self.line)
+    }
+}
+
 /// What rules are read with and into.
 pub(super) struct Reader<'a> {
     pub(super) names: &'a Names,
@@ -91,7 +101,8 @@ impl Reader<'_> {
             Some(proto) => ports::protocols(proto.text()?).map_err(|m| proto.fault(m))?,
             None => Vec::new(),
         };
-        let (source, aliases) = self.sources(renamed(at, "src", "users")?)?;
+        let (source, aliases) =
+            self.table.read_source(renamed(at, "src", "users")?, self.names, Position::Source)?;
         let mut targets = Vec::new();
         let mut own = None;
         if let Some(list) = renamed(at, "dst", "ports")? {
@@ -129,7 +140,8 @@ impl Reader<'_> {
         at.only(&["src", "dst", "ip", "app", "via", "srcPosture"])?;
         no_posture(at)?;
         let origin = Origin::new("grants", index, at);
-        let (source, aliases) = self.sources(at.member("src")?)?;
+        let (source, aliases) =
+            self.table.read_source(at.member("src")?, self.names, Position::Source)?;
         let accesses = accesses(at)?;
         let app = at.member("app")?;
         let app = app.as_ref().map(App::read).transpose()?.unwrap_or_default();
@@ -235,20 +247,6 @@ impl Reader<'_> {
             Ok(())
         })?;
         Ok(via)
-    }
-
-    fn sources(&mut self, list: Option<At<'_>>) -> Result<(usize, Vec<Alias>), Fault> {
-        let mut aliases = Vec::new();
-        let mut places = Vec::new();
-        if let Some(list) = list {
-            list.each_text(&mut |at, text| {
-                let alias = self.names.alias(at, text, Position::Source)?;
-                places.push(self.table.alias(alias.clone(), at.offset()));
-                aliases.push(alias);
-                Ok(())
-            })?;
-        }
-        Ok((self.table.source(places), aliases))
     }
 }
 

@@ -60,14 +60,7 @@ impl SshRule {
         at.only(&["action", "src", "dst", "users", "checkPeriod", "acceptEnv"])?;
         let origin = Origin::new("ssh", index, at);
         let action = action(at)?;
-        let mut sources = Vec::new();
-        let mut source_places = Vec::new();
-        at.texts("src", &mut |at, text| {
-            let alias = names.alias(at, text, Position::SshSource)?;
-            source_places.push(table.alias(alias.clone(), at.offset()));
-            sources.push(alias);
-            Ok(())
-        })?;
+        let (source, sources) = table.read_source(at.member("src")?, names, Position::SshSource)?;
         let mut targets = Vec::new();
         let mut own = false;
         at.texts("dst", &mut |at, text| {
@@ -82,7 +75,6 @@ impl SshRule {
         })?;
         let logins = Logins::read(at)?;
         let env = env(at)?;
-        let source = table.source(source_places);
         Ok(Self { origin, action, source, targets, own, logins, env })
     }
 }

@@ -3,7 +3,9 @@
 use crate::wire::hujson;
 use crate::wire::sorted::Map;
 
-use super::alias::Alias;
+use super::alias::{Alias, Names, Position};
+use super::fault::Fault;
+use super::walk::At;
 
 /// A place in the text: line and column, from 1.
 pub(crate) type Place = (u32, u32);
@@ -31,6 +33,25 @@ impl Table {
             self.offsets.push(offset);
         }
         place
+    }
+
+    /// Reads a list of sources, if there is one: its place, and the aliases in it.
+    pub(super) fn read_source(
+        &mut self,
+        list: Option<At<'_>>,
+        names: &Names,
+        position: Position,
+    ) -> Result<(usize, Vec<Alias>), Fault> {
+        let (mut places, mut aliases) = (Vec::new(), Vec::new());
+        if let Some(list) = list {
+            list.each_text(&mut |at, text| {
+                let alias = names.alias(at, text, position)?;
+                places.push(self.alias(alias.clone(), at.offset()));
+                aliases.push(alias);
+                Ok(())
+            })?;
+        }
+        Ok((self.source(places), aliases))
     }
 
     /// The place of a list of aliases.
